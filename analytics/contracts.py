@@ -1,0 +1,1 @@
+"""The analytics service owns no messages: it only listens."""

@@ -1,0 +1,87 @@
+"""The kernel's own connections.
+
+The kernel begins and commits on raw psycopg connections, because it sends a whole batch, COMMIT
+included, in one pipeline. They come from a small pool for each database and differ from Django's:
+binary results, and plans that stay right however empty the tables were when they were prepared.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db import connections
+from psycopg_pool import ConnectionPool
+
+POOL_SIZE = 16
+TIMEOUT = 10.0
+"""Seconds to wait for a free connection."""
+
+# Kernel statements find rows by key, whatever the statistics said when the plan was made.
+SESSION = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "jit=off",
+        "enable_seqscan=off",
+        "enable_hashjoin=off",
+        "enable_mergejoin=off",
+        "lock_timeout=10s",
+        "idle_in_transaction_session_timeout=10s",
+    )
+)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_pools: dict[str, ConnectionPool[Connection]] = {}
+_lock = threading.Lock()
+
+
+@contextmanager
+def connection(alias: str) -> Iterator[Connection]:
+    """A pooled connection in autocommit mode; closed instead of reused if it was left broken.
+
+    Raises psycopg_pool.PoolTimeout when none is free within TIMEOUT.
+    """
+    with _pool(alias).connection() as conn:
+        yield conn
+
+
+def connect(alias: str) -> Connection:
+    """A connection of the caller's own, in autocommit mode, to be closed by the caller."""
+    return psycopg.connect(**_parameters(alias), autocommit=True)
+
+
+def close_pools() -> None:
+    """Close all pooled connections: before a fork, and between tests."""
+    with _lock:
+        for pool in _pools.values():
+            pool.close()
+        _pools.clear()
+
+
+def _pool(alias: str) -> ConnectionPool[Connection]:
+    pool = _pools.get(alias)
+    if pool is None:
+        with _lock:
+            pool = _pools.get(alias)
+            if pool is None:
+                pool = _pools[alias] = ConnectionPool(
+                    kwargs=_parameters(alias) | {"autocommit": True},
+                    min_size=0,
+                    max_size=POOL_SIZE,
+                    timeout=TIMEOUT,
+                    check=ConnectionPool.check_connection,
+                    open=True,
+                )
+    return pool
+
+
+def _parameters(alias: str) -> dict[str, Any]:
+    parameters = connections[alias].get_connection_params()
+    for only_django in ("context", "cursor_factory", "pool", "server_side_binding"):
+        parameters.pop(only_django, None)
+    parameters["options"] = f"{parameters.get('options', '')} {SESSION}".strip()
+    return parameters | {"prepare_threshold": 0, "application_name": "messaging"}

@@ -1,0 +1,85 @@
+"""Deadlines: a column of a business row whose passing sends a message.
+
+Setting the column to NULL and sending the message is one commit, for many rows at once; any
+worker may sweep, since rows under another's sweep are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .context import Context
+from .database import Connection
+from .drain import rollback
+from .log import append, outgoing
+from .messages import Message
+from .models import Row, ServiceTables, uuid7
+from .rows import table
+
+SWEEP = 500
+"""Rows taken by one sweep."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A column that holds an instant, and the message that its passing sends."""
+
+    model: type[Row]
+    column: str
+    message: Callable[[Any], Message]
+
+
+_deadlines: list[Deadline] = []
+
+
+def deadline(model: type[Row], *, column: str, message: Callable[[Any], Message]) -> None:
+    """Send `message(row)` once the instant in a row's column has passed, and clear the column."""
+    _deadlines.append(Deadline(model, column, message))
+
+
+def pass_deadlines(conn: Connection, service: str, tables: ServiceTables) -> int:
+    """Send the messages of a service's deadlines that have passed; return how many."""
+    passed = 0
+    for each in _deadlines:
+        if each.model._meta.app_label == service:
+            passed += _sweep(conn, each, tables)
+    return passed
+
+
+def _sweep(conn: Connection, deadline: Deadline, tables: ServiceTables) -> int:
+    rows = table(deadline.model)
+    columns = ", ".join(column.read for column in rows.columns)
+    conn.execute("BEGIN")
+    try:
+        found = conn.execute(
+            f"""SELECT {columns}, messaging_now() FROM {rows.name} t
+                WHERE t."{deadline.column}" <= messaging_now()
+                ORDER BY t."{deadline.column}" LIMIT %b::int FOR UPDATE SKIP LOCKED""",
+            (SWEEP,),
+        ).fetchall()
+        if found:
+            expired = [(rows.instance(values), now) for *values, now in found]
+            messages = [outgoing(deadline.message(row), _context(row, now)) for row, now in expired]
+            with conn.pipeline():
+                conn.execute(
+                    f"""UPDATE {rows.name} SET "{deadline.column}" = NULL WHERE id = ANY(%b::uuid[])""",
+                    ([row.id for row, _ in expired],),
+                )
+                for statement in append(tables, messages):
+                    conn.execute(*statement)
+        conn.execute("COMMIT")
+    except BaseException:
+        rollback(conn)
+        raise
+    return len(found)
+
+
+def _context(row: Row, now: datetime) -> Context:
+    cause = uuid7()
+    return Context(
+        tenant=row.tenant, actor="deadline", message_id=cause, correlation_id=cause,
+        cause_id=None, traceparent=None, recorded_at=now, now=now,
+    )  # fmt: skip

@@ -1,0 +1,172 @@
+"""Running handlers over a list of deliveries, in memory, in one unit of work.
+
+A delivery is one message for one handler. `run` gives each handler its rows, keeps what it
+returns, and sets a delivery that raises apart: the rows go back to what was fetched and the others
+run again, so a failure costs nobody else anything. `Work.writes` are the statements that store
+all of it; the caller adds its completing statement and commits.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .context import Context
+from .errors import WiringError
+from .log import Outgoing, Stored, append, insert_with_due_time, outgoing
+from .messages import Message
+from .models import Row, ServiceTables
+from .registry import Handler, Later, handlers_of
+from .rows import Statement, Workspace
+
+MOST_RESTARTS = 10
+EFFECT = {
+    "id": "uuid",
+    "handler": "text",
+    "due_at": "timestamptz",
+    "attempts": "int",
+    "claims": "int",
+    "error": "text",
+}
+TIMER = {"id": "uuid", "due_at": "timestamptz"}
+
+
+@dataclass
+class Delivery:
+    """One message for one handler, and what became of it."""
+
+    stored: Stored
+    message: Message
+    handler: Handler
+    attempt: int = 1
+    parked_id: int | None = None
+    ran_us: int = 0
+    error: str | None = None
+
+    @property
+    def stream(self) -> tuple[str, str, str]:
+        """What a failure of this delivery holds back: the handler, tenant and stream."""
+        return (self.handler.name, self.stored.tenant, self.stored.stream)
+
+
+class TooManyFailures(Exception):
+    """More deliveries of a batch raised than is worth starting over for; run fewer at a time."""
+
+
+@dataclass
+class Work:
+    """What the handlers of a unit of work changed and caused."""
+
+    service: str
+    workspace: Workspace
+    messages: list[Outgoing] = field(default_factory=list)
+    effects: list[tuple[Outgoing, Handler, datetime]] = field(default_factory=list)
+    timers: list[tuple[Outgoing, datetime]] = field(default_factory=list)
+
+    def take(self, results: Any, handler: Handler, cause: Context) -> None:
+        """Sort what a handler returned into rows, messages, effects and timers."""
+        if results is None:
+            return
+        for result in results if isinstance(results, Iterable) else (results,):
+            if isinstance(result, Row):
+                if result._meta.app_label != self.service or handler.kind == "performs":
+                    raise WiringError(f"{handler.name} may not add {type(result).__name__} rows")
+                self.workspace.add(result, cause.tenant)
+            else:
+                self._send(result, handler, cause)
+
+    def _send(self, result: Message | Later, handler: Handler, cause: Context) -> None:
+        if handler.kind == "projects":
+            raise WiringError(f"{handler.name} is a projection and may not send messages")
+        later = isinstance(result, Later)
+        item = outgoing(result.message if isinstance(result, Later) else result, cause)
+        effect = next((h for h in handlers_of(type(item.message)) if h.kind == "performs"), None)
+        due = result.at if isinstance(result, Later) else cause.now
+        if item.contract.kind == "event" and item.contract.service != self.service:
+            raise WiringError(
+                f"{handler.name} sends {item.contract.name}, an event of another service"
+            )
+        if effect is not None:
+            if effect.service != self.service:
+                raise WiringError(
+                    f"{handler.name} asks for {effect.name}, an effect of another service"
+                )
+            self.effects.append((item, effect, due))
+        elif later and item.contract.kind == "event":
+            raise WiringError(f"{handler.name}: an event states what happened; it cannot be due")
+        elif later:
+            self.timers.append((item, due))
+        else:
+            self.messages.append(item)
+
+    def writes(self, tables: ServiceTables) -> list[Statement]:
+        """The statements for rows, effects and timers, in lock order; the log comes later."""
+        statements = self.workspace.writes()
+        if self.effects:
+            rows = [
+                (item, (item.message_id, handler.name, due, 0, 0, ""))
+                for item, handler, due in self.effects
+            ]
+            statements.append(insert_with_due_time(tables.effect._meta.db_table, EFFECT, rows))
+        if self.timers:
+            timed = [(item, (item.message_id, due)) for item, due in self.timers]
+            statements.append(insert_with_due_time(tables.timer._meta.db_table, TIMER, timed))
+        return statements
+
+    def appends(self, tables: ServiceTables) -> list[Statement]:
+        """The statements that append the messages to the log: the last before COMMIT."""
+        return append(tables, self.messages) if self.messages else []
+
+
+def workspace_for(deliveries: Sequence[Delivery]) -> Workspace:
+    """A workspace that knows which rows these deliveries need."""
+    workspace = Workspace()
+    for delivery in deliveries:
+        workspace.want(delivery.handler, delivery.stored.tenant, delivery.message)
+    return workspace
+
+
+def run(service: str, deliveries: Sequence[Delivery], workspace: Workspace, now: datetime) -> Work:
+    """Run all deliveries in order; those whose handler raises get an `error` and no effect.
+
+    Later deliveries of a failed one's stream to the same handler are failed with it. Raises
+    TooManyFailures when starting over does not pay.
+    """
+    for _ in range(MOST_RESTARTS):
+        workspace.start_over()
+        work = Work(service, workspace)
+        if _run_once(deliveries, work, now):
+            return work
+    raise TooManyFailures
+
+
+def _run_once(deliveries: Sequence[Delivery], work: Work, now: datetime) -> bool:
+    held_back: set[tuple[str, str, str]] = set()
+    for delivery in deliveries:
+        if delivery.error is None and delivery.stream in held_back:
+            delivery.error = ""
+        if delivery.error is not None:
+            held_back.add(delivery.stream)
+            continue
+        started = time.perf_counter_ns()
+        try:
+            call(delivery, work, now)
+        except Exception:
+            delivery.error = traceback.format_exc(limit=-8)
+            return False
+        delivery.ran_us = (time.perf_counter_ns() - started) // 1000
+    return True
+
+
+def call(delivery: Delivery, work: Work, now: datetime) -> None:
+    """Call one handler with its rows and take what it returns."""
+    handler, stored = delivery.handler, delivery.stored
+    context = stored.context(now)
+    arguments = work.workspace.arguments(handler, stored.tenant, delivery.message)
+    if handler.context_parameter:
+        arguments[handler.context_parameter] = context
+    work.take(handler.function(delivery.message, **arguments), handler, context)

@@ -1,0 +1,200 @@
+"""Calls that leave the process, outside any transaction.
+
+Three commits' worth of care: the intent was committed by the handler that asked for the call; the
+call runs in a thread with no transaction open and a stable key; the answer and the intent's end
+are one commit, which a fencing token guards. A worker that lost its claim meanwhile drops its
+answer, and whoever claimed the intent next asks the provider again by the same key.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+
+from . import parking
+from .database import Connection
+from .delivery import Delivery, Work
+from .drain import rollback
+from .errors import Retry
+from .log import ENVELOPE, Stored
+from .registry import handler_named
+from .rows import Statement, Workspace
+from .services import ServiceConfig
+
+logger = logging.getLogger(__name__)
+
+CLAIM_SECONDS = 12.0
+"""How long a claim lasts; a provider's own time-out must be well below it."""
+MOST_CALLS = 16
+"""Calls in flight for one service in one worker."""
+MOST_LOST_CLAIMS = 3
+"""How many workers may vanish during a call before it is given up."""
+
+
+@dataclass
+class Claim:
+    """One intent that this worker may carry out until the claim lapses."""
+
+    id: Any
+    token: Any
+    attempts: int
+    lost: int
+    delivery: Delivery
+    results: Any = None
+
+
+@dataclass
+class Effects:
+    """The calls of one service in one worker."""
+
+    service: ServiceConfig
+    worker: str
+    pool: ThreadPoolExecutor
+    finished_event: threading.Event
+    in_flight: set[Future[Claim]] = field(default_factory=set)
+
+    def step(self, conn: Connection) -> int:
+        """Record the answers that are in, and start calls that are due; return how many."""
+        finished = [future for future in self.in_flight if future.done()]
+        if finished:
+            self.in_flight.difference_update(finished)
+            self._record(conn, [future.result() for future in finished])
+        claims = self._claim(conn, MOST_CALLS - len(self.in_flight))
+        for claim in claims:
+            future = self.pool.submit(_call, claim)
+            self.in_flight.add(future)
+            future.add_done_callback(lambda _: self.finished_event.set())
+        return len(finished) + len(claims)
+
+    def next_due(self, conn: Connection) -> float | None:
+        """Seconds until the next intent is due, or None when there is none."""
+        seconds: float | None
+        (seconds,) = conn.execute(
+            "SELECT extract(epoch FROM min(due_at) - messaging_now())::float8 "
+            f'FROM "{self.service.tables.effect._meta.db_table}"'
+        ).fetchone() or (None,)
+        return seconds
+
+    def finish(self, conn: Connection, seconds: float) -> None:
+        """Wait for the calls in flight, at most so long, and record their answers."""
+        deadline = time.monotonic() + seconds
+        while self.in_flight and time.monotonic() < deadline:
+            self.finished_event.wait(0.1)
+            self.finished_event.clear()
+            done = [future for future in self.in_flight if future.done()]
+            self.in_flight.difference_update(done)
+            self._record(conn, [future.result() for future in done])
+
+    def _claim(self, conn: Connection, most: int) -> list[Claim]:
+        if most <= 0:
+            return []
+        effects = self.service.tables.effect._meta.db_table
+        names = ", ".join(f"e.{name}" for name in ENVELOPE)
+        rows = conn.execute(
+            f"""UPDATE "{effects}" e SET token = gen_random_uuid(), claims = claims + 1,
+                    due_at = messaging_now() + make_interval(secs => %b::float8)
+                WHERE id IN (
+                    SELECT id FROM "{effects}" WHERE due_at <= messaging_now()
+                    ORDER BY due_at LIMIT %b::int FOR UPDATE SKIP LOCKED)
+                RETURNING e.id, e.token, e.attempts, e.claims, e.handler, {names}, e.recorded_at""",
+            (CLAIM_SECONDS, most),
+        ).fetchall()
+        claims = []
+        for id, token, attempts, claimed, handler, *envelope, recorded_at in rows:
+            values = dict(zip(ENVELOPE, envelope, strict=True))
+            stored = Stored(**values, recorded_at=recorded_at)
+            delivery = Delivery(stored, stored.message(), handler_named(handler), attempts + 1)
+            claims.append(Claim(id, token, attempts, claimed - attempts - 1, delivery))
+        return claims
+
+    def _record(self, conn: Connection, claims: Sequence[Claim]) -> None:
+        """Commit the answers of claims that are still ours; the others' are dropped."""
+        if not claims:
+            return
+        tables = self.service.tables
+        effects = tables.effect._meta.db_table
+        conn.execute("BEGIN")
+        try:
+            rows = conn.execute(
+                f"""SELECT e.id, messaging_now() FROM "{effects}" e
+                    JOIN unnest(%b::uuid[], %b::uuid[]) AS u(id, token)
+                      ON e.id = u.id AND e.token = u.token
+                    WHERE e.due_at > messaging_now() ORDER BY e.id FOR UPDATE OF e""",
+                ([claim.id for claim in claims], [claim.token for claim in claims]),
+            ).fetchall()
+            ours = {id: now for id, now in rows}
+            kept = [claim for claim in claims if claim.id in ours]
+            if len(kept) < len(claims):
+                logger.warning("%d late answers dropped", len(claims) - len(kept))
+            if kept:
+                self._settle(conn, kept, ours[kept[0].id])
+            conn.execute("COMMIT")
+        except BaseException:
+            rollback(conn)
+            raise
+
+    def _settle(self, conn: Connection, claims: Sequence[Claim], now: datetime) -> None:
+        tables = self.service.tables
+        effects = tables.effect._meta.db_table
+        work = Work(self.service.label, Workspace())
+        for claim in claims:
+            if claim.delivery.error is None:
+                cause = claim.delivery.stored.context(now)
+                work.take(claim.results, claim.delivery.handler, cause)
+        again = [claim for claim in claims if claim.delivery.error and not _exhausted(claim)]
+        ended = [claim for claim in claims if not (claim.delivery.error and not _exhausted(claim))]
+        statements: list[Statement] = [
+            (f'DELETE FROM "{effects}" WHERE id = ANY(%b::uuid[])', ([c.id for c in ended],))
+        ]
+        for claim in again:
+            wait = claim.delivery.handler.retry_after[claim.delivery.attempt - 1]
+            statements.append((
+                f"""UPDATE "{effects}" SET attempts = %b::int, claims = %b::int, token = NULL, error = %b,
+                        due_at = messaging_now() + make_interval(secs => %b::float8)
+                    WHERE id = %b::uuid""",
+                (claim.delivery.attempt, claim.delivery.attempt + claim.lost,
+                 claim.delivery.error, float(wait), claim.id),
+            ))  # fmt: skip
+        statements += work.writes(tables)
+        statements += parking.record_effects(tables, [c.delivery for c in claims], now, self.worker)
+        statements += work.appends(tables)
+        with conn.pipeline():
+            for statement in statements:
+                conn.execute(*statement)
+
+
+def _exhausted(claim: Claim) -> bool:
+    return claim.delivery.attempt > len(claim.delivery.handler.retry_after)
+
+
+def _call(claim: Claim) -> Claim:
+    delivery = claim.delivery
+    handler = delivery.handler
+    started = time.perf_counter_ns()
+    try:
+        if claim.lost >= MOST_LOST_CLAIMS:
+            delivery.attempt = parking.GIVE_UP
+            raise RuntimeError(f"{claim.lost} workers were lost during this call")
+        arguments = {}
+        if handler.context_parameter:
+            stored = delivery.stored
+            arguments[handler.context_parameter] = stored.context(stored.recorded_at)
+        results = handler.function(delivery.message, **arguments)
+        claim.results = list(results) if isinstance(results, (list, tuple)) else results
+    except Retry as error:
+        delivery.error = f"Retry: {error}"
+    except Exception:
+        delivery.error = traceback.format_exc(limit=-8)
+    finally:
+        connections.close_all()
+    delivery.ran_us = (time.perf_counter_ns() - started) // 1000
+    return claim

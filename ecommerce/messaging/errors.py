@@ -1,0 +1,87 @@
+"""What can go wrong in messaging.
+
+    MessagingError
+    ├── ContractError      a message type that nobody declared, or a payload that does not fit
+    ├── WiringError        handlers that do not match the contracts; found at start-up
+    ├── Fenced             this worker lost its lease; nothing of its batch was written
+    ├── Retry              an effect handler asks to be called again later
+    └── Refused            a person's command is refused; each has an HTTP status and a code
+        ├── NotFound       404
+        ├── Conflict       409
+        ├── Invalid        422, names the field
+        └── Forbidden      403
+
+Each error's text says which id or field is meant and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MessagingError(Exception):
+    """Base of the kernel's errors."""
+
+
+class ContractError(MessagingError):
+    """A message type that nobody declared, or a payload that does not fit its contract."""
+
+
+class WiringError(MessagingError):
+    """Handlers and contracts do not match."""
+
+
+class Fenced(MessagingError):
+    """The lease was lost: another worker owns the partition, and nothing was written."""
+
+
+class Retry(MessagingError):
+    """Raised by an effect handler when the outside fault is transient: call again later."""
+
+
+class Refused(MessagingError):
+    """A command that cannot be carried out. Nothing was stored.
+
+    `code` is stable and machine-readable; `extra` goes into the problem document.
+    """
+
+    status = 409
+    code = "refused"
+
+    def __init__(self, detail: str, *, code: str | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.code
+        self.extra = extra
+
+
+class NotFound(Refused):
+    """The thing that a command or query names does not exist in this tenant."""
+
+    status = 404
+    code = "not-found"
+
+
+class Conflict(Refused):
+    """The thing exists, but its state does not allow this."""
+
+    status = 409
+    code = "conflict"
+
+
+class Invalid(Refused):
+    """A field's value is not acceptable; `field` is its path, such as `items.0.quantity`."""
+
+    status = 422
+    code = "invalid"
+
+    def __init__(self, detail: str, *, field: str, code: str | None = None, **extra: Any) -> None:
+        super().__init__(detail, code=code, errors=[{"field": field, "detail": detail}], **extra)
+        self.field = field
+
+
+class Forbidden(Refused):
+    """The caller may not do this."""
+
+    status = 403
+    code = "forbidden"

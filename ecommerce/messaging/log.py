@@ -1,0 +1,207 @@
+"""Reading and appending the services' logs.
+
+A log is append-only: it is the service's event store and its outbox. A reader keeps a position in
+it and must not pass one that commits late. Therefore a writer holds the log's shared advisory lock
+from just before its INSERT, which draws the positions, until COMMIT; and a reader asks
+`messaging_horizon`, which holds that lock exclusively for an instant, how far it may read.
+Neither waits for writers that have not reached their INSERT, nor for any other table's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from .context import Context
+from .messages import Contract, Message, contract_of, decode, encode, partition_of
+from .models import ServiceTables, uuid7
+from .rows import Statement
+
+ENVELOPE = (
+    "message_id",
+    "tenant",
+    "stream",
+    "partition",
+    "name",
+    "contract",
+    "payload",
+    "personal",
+    "person",
+    "correlation_id",
+    "cause_id",
+    "actor",
+    "traceparent",
+)
+ENVELOPE_ARRAYS = ", ".join(
+    {
+        "message_id": "%b::uuid[]",
+        "correlation_id": "%b::uuid[]",
+        "cause_id": "%b::uuid[]",
+        "partition": "%b::int[]",
+        "contract": "%b::int[]",
+    }.get(column, "%b::text[]")
+    for column in ENVELOPE
+)
+NOWHERE = 2**63 - 1
+"""Stands for the position of a partition that the reader does not hold."""
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as it stands in a log, inbox, effect or timer row."""
+
+    message_id: uuid.UUID
+    tenant: str
+    stream: str
+    partition: int
+    name: str
+    contract: int
+    payload: str
+    personal: str | None
+    person: str | None
+    correlation_id: uuid.UUID
+    cause_id: uuid.UUID | None
+    actor: str
+    traceparent: str | None
+    recorded_at: datetime
+    source: str = ""
+    position: int = 0
+
+    def message(self) -> Message:
+        """The message itself. Raises ContractError when the code cannot read it."""
+        return decode(self.name, self.contract, self.payload, self.personal)
+
+    def context(self, now: datetime) -> Context:
+        """The context that handlers of this message see."""
+        return Context(
+            tenant=self.tenant,
+            actor=self.actor,
+            message_id=self.message_id,
+            correlation_id=self.correlation_id,
+            cause_id=self.cause_id,
+            traceparent=self.traceparent,
+            recorded_at=self.recorded_at,
+            now=now,
+        )
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A message that is about to be written, with what it inherits from its cause."""
+
+    message: Message
+    contract: Contract
+    cause: Context
+    message_id: uuid.UUID
+
+    @property
+    def stream(self) -> str:
+        return self.contract.stream_of(self.message)
+
+    def envelope(self) -> tuple[Any, ...]:
+        """The values of the ENVELOPE columns."""
+        encoded = encode(self.message)
+        stream = self.stream
+        return (
+            self.message_id,
+            self.cause.tenant,
+            stream,
+            partition_of(self.cause.tenant, stream, settings.MESSAGING_PARTITIONS),
+            self.contract.name,
+            self.contract.version,
+            encoded.payload,
+            encoded.personal,
+            encoded.person,
+            self.cause.correlation_id,
+            self.cause.message_id,
+            self.cause.actor,
+            self.cause.traceparent,
+        )
+
+
+def outgoing(message: Message, cause: Context) -> Outgoing:
+    """Give a message its id and its cause."""
+    return Outgoing(message, contract_of(message), cause, uuid7())
+
+
+def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> list[Statement]:
+    """The statements that append messages to a log; they must be the last before COMMIT.
+
+    Events get the next versions of their streams. The second statement returns the positions.
+    """
+    log = tables.log._meta.db_table
+    order: dict[tuple[str, str], int] = {}
+    ordinals: list[int | None] = []
+    for item in messages:
+        if item.contract.kind == "event":
+            stream = (item.cause.tenant, item.stream)
+            order[stream] = order.get(stream, 0) + 1
+            ordinals.append(order[stream])
+        else:
+            ordinals.append(None)
+    names = ", ".join(ENVELOPE)
+    sql = f"""
+        INSERT INTO "{log}" ({names}, recorded_at, version)
+        SELECT {names}, (SELECT messaging_now()), CASE WHEN ordinal IS NOT NULL THEN ordinal + coalesce(
+            (SELECT max(o.version) FROM "{log}" o WHERE o.tenant = u.tenant AND o.stream = u.stream), 0
+        ) END
+        FROM unnest({ENVELOPE_ARRAYS}, %b::int[]) WITH ORDINALITY AS u({names}, ordinal, place)
+        ORDER BY place RETURNING position"""
+    columns = [list(column) for column in zip(*(m.envelope() for m in messages), strict=True)]
+    return [
+        ("SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))", (log,)),
+        (sql, [*columns, ordinals]),
+    ]
+
+
+def insert_with_due_time(
+    table: str, extra: dict[str, str], rows: Sequence[tuple[Outgoing, Sequence[Any]]]
+) -> Statement:
+    """The statement that writes messages to an effect or timer table.
+
+    `extra` names the table's further columns with their array types; each row brings their values.
+    """
+    names = ", ".join((*ENVELOPE, *extra))
+    arrays = ", ".join(f"%b::{kind}[]" for kind in extra.values())
+    sql = f"""
+        INSERT INTO "{table}" ({names}, recorded_at)
+        SELECT {names}, (SELECT messaging_now()) FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names})"""
+    values = [(*item.envelope(), *more) for item, more in rows]
+    return sql, [list(column) for column in zip(*values, strict=True)]
+
+
+def read(log: str, after: Sequence[int], upto: int, names: Sequence[str], limit: int) -> Statement:
+    """The statement that reads a log or inbox, in order, for several partitions at once.
+
+    `after` holds the position of each partition by its number, NOWHERE for those not wanted.
+    """
+    columns = ", ".join(ENVELOPE)
+    sql = f"""
+        SELECT position, {columns}, recorded_at FROM "{log}"
+        WHERE position > %b::bigint AND position <= %b::bigint
+          AND position > (%b::bigint[])[partition + 1] AND name = ANY(%b::text[])
+        ORDER BY position LIMIT %b::int"""
+    return sql, (min(after), upto, list(after), list(names), limit)
+
+
+def read_at(log: str, positions: Sequence[int]) -> Statement:
+    """The statement that reads single entries of a log or inbox."""
+    columns = ", ".join(ENVELOPE)
+    sql = f"""
+        SELECT position, {columns}, recorded_at FROM "{log}"
+        WHERE position = ANY(%b::bigint[]) ORDER BY position"""
+    return sql, (list(positions),)
+
+
+def stored(source: str, row: Sequence[Any]) -> Stored:
+    """One row of `read` as a message of that source."""
+    position, *envelope, recorded_at = row
+    return Stored(
+        **dict(zip(ENVELOPE, envelope, strict=True)),
+        recorded_at=recorded_at,
+        source=source,
+        position=position,
+    )

@@ -1,0 +1,79 @@
+"""`manage.py runworker`: deliver messages, perform effects and keep deadlines until stopped."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ecommerce.messaging.services import services
+from ecommerce.messaging.worker import Worker
+
+STOP_SECONDS = 30.0
+
+
+class Command(BaseCommand):
+    help = "Deliver messages, perform effects and keep deadlines, until SIGTERM or Ctrl-C."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--processes", type=int, default=1, help="how many worker processes")
+        parser.add_argument(
+            "--services", help="comma-separated services to work for; all when not given"
+        )
+
+    def handle(self, *args: Any, processes: int, services: str | None, **options: Any) -> None:
+        names = _chosen(services)
+        if processes == 1:
+            _work(names)
+        else:
+            _supervise(processes, names)
+
+
+def _chosen(given: str | None) -> list[str] | None:
+    if given is None:
+        return None
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    known = {service.label for service in services()}
+    unknown = sorted(set(names) - known)
+    if unknown or not names:
+        raise CommandError(f"no service is called {', '.join(unknown)}; there are {sorted(known)}")
+    return names
+
+
+def _work(names: list[str] | None) -> None:
+    worker = Worker(names)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.run()
+
+
+def _supervise(processes: int, names: list[str] | None) -> None:
+    """Run several workers; when one ends by itself, stop the others and say so."""
+    command = [sys.executable, sys.argv[0], "runworker"]
+    command += ["--services", ",".join(names)] if names else []
+    children = [subprocess.Popen(command) for _ in range(processes)]
+    stopped = False
+
+    def stop(*_: Any) -> None:
+        nonlocal stopped
+        stopped = True
+        for child in children:
+            child.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    ended = None
+    while ended is None and not stopped:
+        ended = next((child for child in children if child.poll() is not None), None)
+        time.sleep(0.2)
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.wait(STOP_SECONDS)
+    if ended is not None and not stopped:
+        raise CommandError(f"worker process {ended.pid} ended with exit code {ended.returncode}")

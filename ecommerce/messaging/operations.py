@@ -1,0 +1,28 @@
+"""What the services' migrations need besides Django's own operations."""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+
+def append_only(table: str) -> migrations.RunSQL:
+    """Let the database refuse UPDATE and DELETE on a log.
+
+    Only the personal column may be cleared: a person's right to be forgotten is stronger.
+    """
+    function = f"{table}_is_append_only"
+    return migrations.RunSQL(
+        f"""
+        CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF TG_OP = 'UPDATE' AND NEW.personal IS NULL
+               AND to_jsonb(NEW) - 'personal' = to_jsonb(OLD) - 'personal' THEN
+                RETURN NEW;
+            END IF;
+            RAISE EXCEPTION '{table} is append-only' USING ERRCODE = 'integrity_constraint_violation';
+        END $$;
+        CREATE TRIGGER {function} BEFORE UPDATE OR DELETE ON "{table}"
+            FOR EACH ROW EXECUTE FUNCTION {function}();
+        """,
+        f'DROP TRIGGER {function} ON "{table}"; DROP FUNCTION {function}();',
+    )

@@ -1,0 +1,269 @@
+"""Business rows in sets: one locking SELECT, one UPDATE and one INSERT per model and batch.
+
+The `Workspace` is the batch's identity map. Handlers get the same instance for the same row, and
+each sees what earlier ones of the batch changed or added. What was fetched is kept beside each
+instance: it tells what changed, and lets the batch start over when a handler raises half-way.
+
+All statements take binary arrays (`%b`) through `unnest`: 4 to 10 times cheaper than text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from django.db import connections, models
+from psycopg import Cursor
+
+from .errors import NotFound, WiringError
+from .models import ReadModel, Row
+from .registry import Handler, Load, Rows
+
+Statement = tuple[str, Sequence[Any]]
+Key = tuple[Any, ...]
+
+_encode_json = msgspec.json.encode
+_decode_json = msgspec.json.decode
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one model field travels in an array parameter and back."""
+
+    name: str
+    attname: str
+    array: str
+    write: str
+    read: str
+    json: bool
+
+    def dump(self, value: Any) -> Any:
+        return _encode_json(value).decode() if self.json and value is not None else value
+
+
+class Table:
+    """One model's columns and statements."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self.model = model
+        self.name = f'"{model._meta.db_table}"'
+        self.columns = [_column(field) for field in model._meta.concrete_fields]
+        self.by_name = {column.name: column for column in self.columns}
+        self.values = attrgetter(*(column.attname for column in self.columns))
+
+    def insert(self, rows: Sequence[models.Model]) -> Statement:
+        """The statement that adds all rows, in the given order."""
+        return self.insert_values([self.values(row) for row in rows], self.columns)
+
+    def insert_values(self, rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> Statement:
+        """The statement that adds rows given as tuples of these columns' values."""
+        names = ", ".join(f'"{column.name}"' for column in columns)
+        written = ", ".join(column.write for column in columns)
+        sql = (
+            f"INSERT INTO {self.name} ({names}) SELECT {written} "
+            f"FROM unnest({_arrays(columns)}) AS u({names})"
+        )
+        return sql, _transposed(rows, columns)
+
+    def update(self, rows: Sequence[models.Model], changed: Sequence[Column]) -> Statement:
+        """The statement that writes the changed columns of all rows, found by primary key."""
+        columns = [self.by_name["id"], *changed]
+        names = ", ".join(f'"{column.name}"' for column in columns)
+        written = ", ".join(f'"{column.name}" = {column.write}' for column in changed)
+        sql = (
+            f"UPDATE {self.name} t SET {written} "
+            f"FROM unnest({_arrays(columns)}) AS u({names}) WHERE t.id = u.id"
+        )
+        get = attrgetter(*(column.attname for column in columns))
+        return sql, _transposed([get(row) for row in rows], columns)
+
+    def select(self, keys: Sequence[Key], lock: bool) -> Statement:
+        """The statement that finds rows by tenant and key, locked in the order of the keys."""
+        assert issubclass(self.model, Row)
+        columns = [self.by_name[name] for name in ("tenant", *self.model.key_columns())]
+        names = ", ".join(f'"{column.name}"' for column in columns)
+        found = " AND ".join(f't."{column.name}" = u."{column.name}"' for column in columns)
+        order = ", ".join(f't."{column.name}"' for column in columns)
+        sql = (
+            f"SELECT {', '.join(column.read for column in self.columns)} FROM {self.name} t "
+            f"JOIN unnest({_arrays(columns)}) AS u({names}) ON {found} ORDER BY {order}"
+        )
+        return sql + (" FOR UPDATE OF t" if lock else ""), _transposed(keys, columns)
+
+    def instance(self, values: Sequence[Any]) -> Any:
+        """A model instance for one fetched tuple."""
+        fields = {
+            column.attname: _decode_json(value) if column.json and value is not None else value
+            for column, value in zip(self.columns, values, strict=True)
+        }
+        row = self.model.__new__(self.model)
+        row.__dict__.update(fields)
+        row.__dict__["_state"] = models.base.ModelState()
+        row._state.adding = False
+        return row
+
+    def changed(self, row: models.Model, fetched: Sequence[Any]) -> list[Column]:
+        """The columns in which a row differs from what was fetched."""
+        now = self.values(row)
+        return [
+            column
+            for column, before, after in zip(self.columns, fetched, now, strict=True)
+            if (before != after if not column.json else _json_differs(before, after))
+        ]
+
+
+@cache
+def table(model: type[models.Model]) -> Table:
+    """The (cached) table of a model."""
+    return Table(model)
+
+
+class Workspace:
+    """The rows of one batch or command, in memory."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[type[Row], set[Key]] = {}
+        self._locked: set[type[Row]] = set()
+        self._fetched: dict[type[Row], dict[Key, tuple[Any, ...]]] = {}
+        self._rows: dict[type[Row], dict[Key, Row]] = {}
+        self._added: dict[type[Row], dict[Key, Row]] = {}
+
+    def want(self, handler: Handler, tenant: str, message: Any) -> None:
+        """Note which rows a handler will need for a message."""
+        for load in handler.loads:
+            wanted = self._wanted.setdefault(load.model, set())
+            wanted.update(_keys(load, tenant, message))
+            if handler.kind == "projects" or not issubclass(load.model, ReadModel):
+                self._locked.add(load.model)
+
+    def selects(self) -> list[Statement]:
+        """The statements that fetch all wanted rows, models and keys in one fixed order."""
+        return [
+            table(model).select(sorted(self._wanted[model]), model in self._locked)
+            for model in sorted(self._wanted, key=lambda model: model._meta.label)
+            if self._wanted[model]
+        ]
+
+    def fetched(self, cursors: Iterable[Cursor[tuple[Any, ...]]]) -> None:
+        """Take the results of `selects`, in the same order."""
+        wanted = sorted((m for m in self._wanted if self._wanted[m]), key=lambda m: m._meta.label)
+        for model, cursor in zip(wanted, cursors, strict=True):
+            names = [column.name for column in table(model).columns]
+            key = [names.index(name) for name in ("tenant", *model.key_columns())]
+            self._fetched[model] = {
+                tuple(values[i] for i in key): values for values in cursor.fetchall()
+            }
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget all changes: back to what was fetched."""
+        self._added = {}
+        self._rows = {
+            model: {key: table(model).instance(values) for key, values in fetched.items()}
+            for model, fetched in self._fetched.items()
+        }
+
+    def arguments(self, handler: Handler, tenant: str, message: Any) -> dict[str, Any]:
+        """The rows that a handler's signature names. Raises NotFound for a row it cannot miss."""
+        return {load.parameter: self._argument(load, tenant, message) for load in handler.loads}
+
+    def add(self, row: Row, tenant: str) -> None:
+        """Take a new row that a handler returned.
+
+        Raises WiringError for a row of another tenant or with a key that is taken.
+        """
+        row.tenant = row.tenant or tenant
+        if row.tenant != tenant:
+            raise WiringError(f"{row} belongs to {row.tenant!r}, the message to {tenant!r}")
+        model = type(row)
+        key = (tenant, *(getattr(row, name) for name in model.key_columns()))
+        rows = self._rows.setdefault(model, {})
+        if rows.get(key, row) is not row:
+            raise WiringError(f"{model.__name__} {key[1:]} exists already")
+        rows[key] = row
+        if key not in self._fetched.get(model, {}):
+            self._added.setdefault(model, {})[key] = row
+
+    def writes(self) -> list[Statement]:
+        """The statements that store every change: updates, then inserts sorted by key."""
+        statements = []
+        for model in sorted(self._rows, key=lambda model: model._meta.label):
+            statements += self._updates(model)
+            added = self._added.get(model)
+            if added:
+                statements.append(table(model).insert([added[key] for key in sorted(added)]))
+        return statements
+
+    def touched(self) -> list[Row]:
+        """All rows that are loaded or added."""
+        return [row for rows in self._rows.values() for row in rows.values()]
+
+    def _updates(self, model: type[Row]) -> list[Statement]:
+        fetched = self._fetched.get(model, {})
+        rows, columns = [], {}
+        for key, values in fetched.items():
+            row = self._rows[model][key]
+            changed = table(model).changed(row, values)
+            if changed:
+                rows.append(row)
+                columns.update({column.name: column for column in changed})
+        if rows and model not in self._locked:
+            raise WiringError(f"a handler changed {model.__name__}, which only projections may")
+        return [table(model).update(rows, list(columns.values()))] if rows else []
+
+    def _argument(self, load: Load, tenant: str, message: Any) -> Any:
+        rows = self._rows.get(load.model, {})
+        if load.form == "many":
+            found = {key: rows.get(key) for key in _keys(load, tenant, message)}
+            single = len(load.model.key_columns()) == 1
+            return Rows({key[1] if single else key[1:]: row for key, row in found.items() if row})
+        (key,) = _keys(load, tenant, message)
+        row = rows.get(key)
+        if row is None and load.form == "one":
+            raise NotFound(f"{load.model._meta.verbose_name} {key[1]} does not exist")
+        return row
+
+
+def _keys(load: Load, tenant: str, message: Any) -> list[Key]:
+    keys = load.keys(message)
+    if load.form != "many":
+        keys = [keys]
+    return [(tenant, *key) if isinstance(key, tuple) else (tenant, key) for key in keys]
+
+
+def _json_differs(before: str | None, after: Any) -> bool:
+    if before is None or after is None:
+        return before is not after
+    return bool(_decode_json(before) != after)
+
+
+def _column(field: models.Field[Any, Any]) -> Column:
+    kind = str(field.db_type(connections["default"]))
+    name = str(field.column)
+    json = kind == "jsonb"
+    text = json or kind.startswith(("varchar", "char")) or kind == "text"
+    kind = "int" if kind == "smallint" else "bigint" if kind.startswith("bigint") else kind
+    return Column(
+        name,
+        field.attname,
+        "text[]" if text else f"{kind}[]",
+        f'u."{name}"' + ("::jsonb" if json else ""),
+        f't."{name}"' + ("::text" if json else ""),
+        json,
+    )
+
+
+def _arrays(columns: Sequence[Column]) -> str:
+    return ", ".join(f"%b::{column.array}" for column in columns)
+
+
+def _transposed(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> list[list[Any]]:
+    dumps: list[Callable[[Any], Any]] = [column.dump for column in columns]
+    return [
+        [dump(value) for value in values] if column.json else list(values)
+        for column, dump, values in zip(columns, dumps, zip(*rows, strict=True), strict=True)
+    ]

@@ -1,0 +1,283 @@
+"""A worker: the loop that carries out all deliveries, effects, timers and relays.
+
+`manage.py runworker` runs it until it is told to stop; Celery tasks run it until nothing is left
+to do. Any number may run at once: leases, fencing tokens and row locks keep them apart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import psycopg
+
+from . import deadlines, relay, timers, wakeup
+from .database import Connection, connect
+from .drain import Drain, subscribed_names
+from .effects import Effects
+from .errors import Fenced
+from .leases import HEARTBEAT_SECONDS, renewal
+from .registry import handlers
+from .services import ServiceConfig, services
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+"""How often a worker looks for work by itself, should no notification reach it."""
+TIMER_SECONDS = 2.0
+PARKED_SECONDS = 5.0
+EFFECT_THREADS = 32
+FINISH_SECONDS = 10.0
+RECONNECT_SECONDS = 1.0
+
+
+def worker_name() -> str:
+    """A name that no other process start has: host, process id and a random part."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class Worker:
+    """Carries out the work of some services until `stop` is called."""
+
+    def __init__(self, names: Sequence[str] | None = None) -> None:
+        self.name = worker_name()
+        self.services = [s for s in services() if names is None or s.label in names]
+        self.stopping = threading.Event()
+        self.woken = threading.Event()
+        self.drains = [Drain(s, readable(s), self.name) for s in self.services]
+        self._connections: dict[str, Connection] = {}
+        self._horizons: dict[str, int] = {}
+        self._timetable = {
+            self._hold: Every(HEARTBEAT_SECONDS),
+            self._timers: Every(TIMER_SECONDS),
+            self._parked: Every(PARKED_SECONDS),
+        }
+
+    def stop(self) -> None:
+        """Finish the batch under way, give the leases back and return from `run`."""
+        self.stopping.set()
+        self.woken.set()
+
+    def run(self) -> None:
+        """Work until `stop`; a lost database connection is renewed for as long as it takes."""
+        aliases = sorted({s.database for s in self.services})
+        listeners = [wakeup.Listener(alias, self.woken) for alias in aliases]
+        companions = [
+            *listeners,
+            threading.Thread(target=self._beat, name="heartbeat", daemon=True),
+            threading.Thread(target=self._perform, name="effects", daemon=True),
+        ]
+        for thread in companions:
+            thread.start()
+        logger.info("worker %s works for %s", self.name, [s.label for s in self.services])
+        while not self.stopping.is_set():
+            try:
+                self.woken.clear()
+                if not self.step():
+                    self.woken.wait(SWEEP_SECONDS)
+            except psycopg.OperationalError as error:
+                self._disconnected(error)
+        for listener in listeners:
+            listener.stopping.set()
+        self._sign_off()
+        for thread in companions:
+            thread.join(FINISH_SECONDS + 5)
+        logger.info("worker %s stopped", self.name)
+
+    def drain(self, seconds: float) -> int:
+        """Work until nothing is left or the time is over; return how many messages were read."""
+        deadline = time.monotonic() + seconds
+        total = 0
+        pool = ThreadPoolExecutor(EFFECT_THREADS, thread_name_prefix="effect")
+        effects = [Effects(s, self.name, pool, self.woken) for s in performing(self.services)]
+        try:
+            while time.monotonic() < deadline and not self.stopping.is_set():
+                self.woken.clear()
+                done = self.step() + sum(e.step(self._conn(e.service.database)) for e in effects)
+                total += done
+                if not done and any(e.in_flight for e in effects):
+                    self.woken.wait(0.1)
+                elif not done:
+                    break
+            for each in effects:
+                each.finish(self._conn(each.service.database), FINISH_SECONDS)
+        finally:
+            pool.shutdown(wait=False)
+            self._sign_off()
+        return total
+
+    def step(self) -> int:
+        """Go once over everything that may be waiting; return how much there was."""
+        for action, every in self._timetable.items():
+            if every.due():
+                action()
+        done = self._relay()
+        horizons = self._look_ahead()
+        for drain in self.drains:
+            if not drain.leases.held:
+                continue
+            conn = self._conn(drain.service.database)
+            try:
+                handled = drain.step(conn, drain.horizons(horizons))
+            except Fenced as error:
+                logger.warning("%s", error)
+                handled = 1
+            if handled:
+                wakeup.wake(drain.service.database)
+            done += handled
+        return done
+
+    def _hold(self) -> None:
+        for drain in self.drains:
+            drain.leases.hold(self._conn(drain.service.database))
+
+    def _timers(self) -> None:
+        for service in self.services:
+            conn = self._conn(service.database)
+            timers.send_due(conn, service.tables)
+            deadlines.pass_deadlines(conn, service.label, service.tables)
+
+    def _parked(self) -> None:
+        for drain in self.drains:
+            try:
+                drain.retry_parked(self._conn(drain.service.database))
+            except Fenced as error:
+                logger.warning("%s", error)
+
+    def _relay(self) -> int:
+        copied = 0
+        for target in self.services:
+            for source in services():
+                if source.database != target.database:
+                    names = subscribed_names(target.label, source.label)
+                    if names:
+                        copied += relay.copy(
+                            self._conn(source.database), self._conn(target.database),
+                            source, target, names,
+                        )  # fmt: skip
+        return copied
+
+    def _look_ahead(self) -> dict[str, int]:
+        """How far each log and inbox can be read, by its table."""
+        logs_by_alias: dict[str, set[str]] = {}
+        for drain in self.drains:
+            logs_by_alias.setdefault(drain.service.database, set()).update(drain.sources.values())
+        for alias, tables in logs_by_alias.items():
+            logs = sorted(tables)
+            calls = ", ".join("messaging_horizon(%b::text, %b::bigint)" for _ in logs)
+            known = [value for log in logs for value in (log, self._horizons.get(log, 0))]
+            row = self._conn(alias).execute(f"SELECT {calls}", known).fetchone()
+            self._horizons.update(zip(logs, row or (), strict=True))
+        return self._horizons
+
+    def _beat(self) -> None:
+        """Renew the leases while a batch takes long."""
+        while not self.stopping.wait(HEARTBEAT_SECONDS):
+            try:
+                for alias in {s.database for s in self.services}:
+                    with connect(alias) as conn, conn.pipeline():
+                        for drain in self.drains:
+                            if drain.service.database == alias and drain.leases.held:
+                                held = sorted(drain.leases.held.values(), key=lambda x: x.number)
+                                conn.execute(*renewal(drain.tables, self.name, held))
+            except psycopg.Error as error:
+                logger.warning("heartbeat failed: %s", error)
+
+    def _perform(self) -> None:
+        """Carry out effects until told to stop, then wait for the calls under way."""
+        woken = threading.Event()
+        performers = performing(self.services)
+        listeners = [wakeup.Listener(a, woken) for a in {s.database for s in performers}]
+        for listener in listeners:
+            listener.start()
+        with ThreadPoolExecutor(EFFECT_THREADS, thread_name_prefix="effect") as pool:
+            effects = [Effects(s, self.name, pool, woken) for s in performers]
+            while not self.stopping.is_set():
+                try:
+                    self._perform_with(effects, woken)
+                except psycopg.OperationalError as error:
+                    logger.warning("effects lost the database: %s", error)
+                    self.stopping.wait(RECONNECT_SECONDS)
+        for listener in listeners:
+            listener.stopping.set()
+
+    def _perform_with(self, effects: list[Effects], woken: threading.Event) -> None:
+        conns = {alias: connect(alias) for alias in {e.service.database for e in effects}}
+        try:
+            while not self.stopping.is_set():
+                woken.clear()
+                if sum(e.step(conns[e.service.database]) for e in effects):
+                    for alias in conns:
+                        wakeup.wake(alias)
+                    continue
+                due = [e.next_due(conns[e.service.database]) for e in effects]
+                soonest = min((seconds for seconds in due if seconds is not None), default=5.0)
+                woken.wait(min(max(soonest, 0.01), SWEEP_SECONDS))
+            for each in effects:
+                each.finish(conns[each.service.database], FINISH_SECONDS)
+        finally:
+            for conn in conns.values():
+                conn.close()
+
+    def _conn(self, alias: str) -> Connection:
+        conn = self._connections.get(alias)
+        if conn is None or conn.closed:
+            conn = self._connections[alias] = connect(alias)
+        return conn
+
+    def _disconnected(self, error: Exception) -> None:
+        logger.warning("database lost, trying again: %s", error)
+        for conn in self._connections.values():
+            conn.close()
+        self._connections.clear()
+        self.stopping.wait(RECONNECT_SECONDS)
+
+    def _sign_off(self) -> None:
+        try:
+            for drain in self.drains:
+                drain.leases.release(self._conn(drain.service.database))
+        except psycopg.OperationalError as error:
+            logger.warning("could not give the leases back: %s", error)
+        for conn in self._connections.values():
+            conn.close()
+        self._connections.clear()
+
+
+@dataclass
+class Every:
+    """Something to be done at most once in so many seconds."""
+
+    seconds: float
+    last: float = field(default=float("-inf"))
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
+
+
+def readable(target: ServiceConfig) -> dict[str, str]:
+    """The sources that a service reads, and the table of each: logs of services in its database,
+    and its inbox when there are others."""
+    sources = {
+        source.label: source.tables.log._meta.db_table
+        for source in services()
+        if source.database == target.database and subscribed_names(target.label, source.label)
+    }
+    if any(source.database != target.database for source in services()):
+        sources["inbox"] = target.tables.inbox._meta.db_table
+    return sources
+
+
+def performing(chosen: Sequence[ServiceConfig]) -> list[ServiceConfig]:
+    """Those services that have effect handlers."""
+    return [s for s in chosen if any(h.kind == "performs" for h in handlers(s.label))]

@@ -1,0 +1,349 @@
+"""Every setting, from the environment, with defaults for development.
+
+`SHOP_ENV=production` turns the defaults off: it refuses to start without a secret key, allowed
+hosts and a database, and sends cookies over HTTPS only. Durations are in seconds.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+
+from ecommerce import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _flag(name: str, *, default: bool) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if value not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:
+        raise ImproperlyConfigured(f"{name} is {value!r}. Use 1 or 0.")
+    return value in {"1", "true", "yes", "on"} if value else default
+
+
+def _number(name: str, *, default: int) -> int:
+    value = os.environ.get(name, "").strip() or str(default)
+    if not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} is {value!r}. Use a whole number.")
+    return int(value)
+
+
+def _list(name: str, *, default: str = "") -> list[str]:
+    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+# Where it runs
+
+ENVIRONMENT = os.environ.get("SHOP_ENV", "").strip() or "development"
+if ENVIRONMENT not in {"development", "production"}:
+    raise ImproperlyConfigured(f"SHOP_ENV is {ENVIRONMENT!r}. Use development or production.")
+PRODUCTION = ENVIRONMENT == "production"
+DEVELOPMENT_KEY = "development-only-this-key-is-public-and-signs-nothing-of-value"
+
+DEBUG = _flag("DEBUG", default=not PRODUCTION)
+SECRET_KEY = os.environ.get("SECRET_KEY", "" if PRODUCTION else DEVELOPMENT_KEY)
+ALLOWED_HOSTS = _list("ALLOWED_HOSTS", default="" if PRODUCTION else "localhost,127.0.0.1,[::1]")
+DATABASE_URL = os.environ.get("DATABASE_URL", "")
+
+
+def _refuse_unsafe_production() -> None:
+    if not SECRET_KEY:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. In production, set it to a long random value that only the "
+            "servers know: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    if SECRET_KEY == DEVELOPMENT_KEY or len(SECRET_KEY) < 32:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is public or shorter than 32 characters. In production, set it to a long "
+            "random value: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    if not ALLOWED_HOSTS or "*" in ALLOWED_HOSTS:
+        raise ImproperlyConfigured(
+            "ALLOWED_HOSTS is not set, or allows every host. In production, set it to the host "
+            "names of the shop, with commas: ALLOWED_HOSTS=shop.example.com,www.example.com"
+        )
+    if not DATABASE_URL:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not set. The embedded server is for development; in production, set "
+            "it to a server of yours: DATABASE_URL=postgresql://user:password@host:5432/name"
+        )
+    if DEBUG:
+        raise ImproperlyConfigured(
+            "DEBUG is on. It shows source code and settings to visitors: unset it in production."
+        )
+
+
+if PRODUCTION:
+    _refuse_unsafe_production()
+
+# What it consists of: one line per application
+
+SERVICES = [
+    "orders",
+    "inventory",
+    "payments",
+    "shipping",
+    "notifications",
+    "customers",
+    "analytics",
+]
+
+INSTALLED_APPS = [
+    # Libraries whose templates and static files come before Django's.
+    "whitenoise.runserver_nostatic",
+    "unfold",
+    # Django
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    # The platform
+    "ecommerce.embedded",
+    "ecommerce.messaging",
+    "ecommerce.identity",
+    # The services
+    *SERVICES,
+]
+
+ROOT_URLCONF = "ecommerce.urls"
+WSGI_APPLICATION = "ecommerce.wsgi.application"
+ASGI_APPLICATION = "ecommerce.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "ecommerce" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Databases
+
+# 0 is no pool: a web process sets its own size in ecommerce.wsgi. Never for prefork workers, where
+# Celery closes the pool after every task.
+DATABASE_POOL_SIZE = _number("DATABASE_POOL_SIZE", default=0)
+# Statements are parsed and planned once per connection from their fifth run. 0 turns that off, for
+# a pooler in transaction mode in front of the server.
+DATABASE_PREPARE_THRESHOLD = _number("DATABASE_PREPARE_THRESHOLD", default=5)
+# Compiling plans costs more than it saves on short statements; and a transaction that somebody
+# forgot must not hold back the readers of the message log.
+SESSION_OPTIONS = "-c jit=off -c idle_in_transaction_session_timeout=60s"
+
+
+def _database(variable: str, url: str) -> dict[str, Any]:
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        # Without the cause: its message may quote the password.
+        raise ImproperlyConfigured(
+            f"{variable} cannot be read. Write it as postgresql://user:password@host:5432/name"
+        ) from (None if "@" in url else error)
+    options: dict[str, Any] = {
+        "application_name": "ecommerce",
+        "connect_timeout": 5,
+        "prepare_threshold": DATABASE_PREPARE_THRESHOLD or None,
+        "options": f"{SESSION_OPTIONS} {parts.pop('options', '')}".strip(),
+    }
+    if DATABASE_POOL_SIZE:
+        options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        # The pool keeps the connections; it refuses ones that Django keeps, too.
+        "CONN_MAX_AGE": 0,
+        # A restarted server costs nobody an error: the pool tries a connection before lending it.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options | parts,
+    }
+
+
+if DATABASE_URL:
+    DATABASES = {"default": _database("DATABASE_URL", DATABASE_URL)}
+else:
+    # Started by the first process that connects: see ecommerce.embedded.
+    DATABASES = {"default": _database("the embedded server", embedded.database_url(BASE_DIR))}
+    DATABASES["default"]["ENGINE"] = "ecommerce.embedded.backend"
+
+# A service moves to a database of its own by its variable alone, such as ORDERS_DATABASE_URL.
+SERVICE_DATABASES = dict.fromkeys(SERVICES, "default")
+for _service in SERVICES:
+    _variable = f"{_service.upper()}_DATABASE_URL"
+    if os.environ.get(_variable):
+        DATABASES[_service] = _database(_variable, os.environ[_variable])
+        SERVICE_DATABASES[_service] = _service
+
+DATABASE_ROUTERS = ["ecommerce.messaging.routing.ServiceRouter"]
+
+# Messaging
+
+# Fixed when the tables are made: every row of the logs holds its partition's number.
+MESSAGING_PARTITIONS = 8
+# Off, workers still look for work once a second.
+MESSAGING_NOTIFY = _flag("MESSAGING_NOTIFY", default=True)
+
+# People
+
+DEFAULT_TENANT = "main"
+# Open, callers on this machine may do everything without a token. Never in production.
+SHOP_OPEN = _flag("SHOP_OPEN", default=True) and not PRODUCTION
+AUTH_USER_MODEL = "identity.User"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# HTTP
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = PRODUCTION
+CSRF_COOKIE_SECURE = PRODUCTION
+CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
+SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=PRODUCTION)
+SECURE_REDIRECT_EXEMPT = [r"^health"]  # asked by load balancers, without TLS
+SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SECURE_HSTS_PRELOAD = PRODUCTION
+if _flag("BEHIND_TLS_PROXY", default=False):
+    # Only where a proxy always sets the header: otherwise visitors could claim to be on HTTPS.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# Static files
+
+STATIC_URL = "static/"
+# Development serves the files from where they are, so that it needs no collectstatic.
+STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# Language and time
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+# Celery carries wake-ups; the database holds the truth, so a task may be lost, late or repeated.
+
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "") or "redis://localhost:6379/0"
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {"drain": {"task": "messaging.drain", "schedule": 1.0}}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# With the broker down, a publish gives up after 7 ms. CELERY_TASK_PUBLISH_RETRY = False looks like
+# the same and takes 6 s.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
+if CELERY_BROKER_URL.startswith(("redis", "rediss", "sentinel")):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        # What a killed worker held is delivered again after a minute. A task with an ETA further
+        # off than this would run twice: timers are rows in a table.
+        "visibility_timeout": 60,
+        # The defaults look for such tasks only every 100 s.
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+    }
+
+# Logs: one JSON object a line in production, readable in development
+
+LOG_LEVEL = os.environ.get("LOG_LEVEL", "").upper() or "INFO"
+_shared_processors: list[structlog.typing.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+_last_processors: list[structlog.typing.Processor] = (
+    [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    if PRODUCTION
+    else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+)
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        *_shared_processors,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structured": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": _shared_processors,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_last_processors,
+            ],
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    # Django's own handlers would write what goes to the root a second time.
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+    },
+}

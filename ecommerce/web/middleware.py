@@ -1,0 +1,61 @@
+"""Around every request: its correlation id, and one form of error for the whole API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from .correlation import HEADER, correlation_of
+from .problems import MEDIA_TYPE, problem
+
+Respond = Callable[[HttpRequest], HttpResponseBase]
+
+
+class RequestContext:
+    """First in MIDDLEWARE: what comes later logs with the request's correlation id.
+
+    Turns every error page under /api into a problem document, whoever made it: Django for an
+    unknown address or host, Ninja for a method that is not allowed.
+    """
+
+    def __init__(self, get_response: Respond) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        correlation, shown = correlation_of(request.headers.get(HEADER))
+        request.correlation_id = correlation  # type: ignore[attr-defined]
+        structlog.contextvars.bind_contextvars(correlation_id=str(correlation))
+        try:
+            response = self._respond(request)
+        finally:
+            structlog.contextvars.unbind_contextvars("correlation_id")
+        response[HEADER] = shown
+        if getattr(request, "read_was_stale", False):
+            response["X-Consistency"] = "stale"
+        return response
+
+    def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_api(request):
+            return self.get_response(request)
+        if "\0" in request.path_info:
+            return problem(request, 404)
+        response = self.get_response(request)
+        if response.status_code < 400 or response.get("Content-Type", "").startswith(MEDIA_TYPE):
+            return response
+        return _as_problem(request, response)
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the address belongs to the API."""
+    return request.path_info == "/api" or request.path_info.startswith("/api/")
+
+
+def _as_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponse:
+    document = problem(request, response.status_code)
+    for header in ("Allow", "Retry-After"):
+        if header in response:
+            document[header] = response[header]
+    return document

@@ -1,0 +1,161 @@
+"""Messages that the notifications service owns.
+
+Its events are ordered by the notification they are about, its commands by the order, so that they
+keep their place behind the order's other messages.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+
+from ecommerce.messaging.messages import Message, Personal, command, event
+from ecommerce.values import Money
+
+Channel = Literal["email", "sms"]
+NotificationType = Literal["order_confirmation", "payment_receipt", "shipment"]
+
+
+class ReceiptDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="payment"):
+    """What a payment receipt says. `paid_at` is an instant in UTC."""
+
+    amount: Money
+    transaction_id: str
+    paid_at: datetime
+
+
+class ShipmentDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="shipment"):
+    """What a shipment's announcement says; with `collection` the customer fetches the goods."""
+
+    carrier: str
+    tracking_number: str
+    estimated_delivery: date
+    collection: bool
+
+
+Details = ReceiptDetails | ShipmentDetails
+
+
+@command(stream="order_id")
+class PrepareNotification(Message):
+    """Render a notification for the customer, who is known now, and queue it; once."""
+
+    notification_id: str
+    order_id: str
+    customer_id: str
+    notification_type: NotificationType
+    details: Details
+
+
+@command(stream="order_id", person="customer_id")
+class SendNotification(Message):
+    """Effect: hand a rendered notification to the channel's provider.
+
+    `notification_id`, within its tenant, is the idempotency key at the provider.
+    """
+
+    order_id: str
+    customer_id: str
+    notification_id: str
+    channel: Channel
+    recipient: Personal[str]
+    subject: Personal[str]
+    text: Personal[str]
+    html: Personal[str] = ""
+
+
+@command(stream="order_id")
+class RecordNotification(Message):
+    """What the provider said to `SendNotification`."""
+
+    order_id: str
+    notification_id: str
+    outcome: Literal["sent", "refused"]
+    provider_id: str = ""
+    error: str = ""
+
+
+@command(stream="template_id")
+class SaveTemplate(Message):
+    """Set a tenant's own texts for `template_id`, such as `payment_receipt.email`.
+
+    They are Django templates; an empty part means the shipped text. Refused with NotFound for an
+    unknown template, with Invalid for a part that does not compile or that the channel lacks.
+    """
+
+    template_id: str
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+
+
+@event(stream="notification_id")
+class NotificationHeld(Message):
+    """There is something to tell, but the order it is about has not been heard of yet."""
+
+    notification_id: str
+    order_id: str
+    notification_type: NotificationType
+    channel: Channel
+    details: Details
+
+
+@event(stream="notification_id", person="customer_id")
+class NotificationQueued(Message):
+    """A notification was rendered and goes to the channel's provider."""
+
+    notification_id: str
+    order_id: str
+    customer_id: str
+    notification_type: NotificationType
+    channel: Channel
+    recipient: Personal[str]
+    subject: Personal[str]
+    text: Personal[str]
+
+
+@event(stream="notification_id")
+class NotificationUndeliverable(Message):
+    """Nobody knows where to send the notification; it will not be sent."""
+
+    notification_id: str
+    order_id: str
+    customer_id: str
+    notification_type: NotificationType
+    channel: Channel
+    error: str
+
+
+@event(stream="notification_id")
+class NotificationSent(Message):
+    """The provider accepted the notification."""
+
+    notification_id: str
+    order_id: str
+    notification_type: NotificationType
+    channel: Channel
+    provider_id: str
+    sent_at: datetime
+
+
+@event(stream="notification_id")
+class NotificationFailed(Message):
+    """The provider refused the notification for good."""
+
+    notification_id: str
+    order_id: str
+    notification_type: NotificationType
+    channel: Channel
+    error: str
+
+
+@event(stream="template_id")
+class TemplateSaved(Message):
+    """A tenant's own texts; an empty part means the shipped one."""
+
+    template_id: str
+    subject: str
+    text: str
+    html: str

@@ -1,0 +1,260 @@
+"""Notifications' tables, and how texts are made from templates.
+
+`Mail` and `MailFault` play a system outside: only the mailbox adapter in `gateways.py` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import models
+from django.db.models.functions import Now
+from django.template import Context, Engine
+from django.template import Template as Compiled
+
+from ecommerce.messaging.messages import Message
+from ecommerce.messaging.models import Aggregate, ReadModel, service_tables
+
+from .contracts import (
+    Channel,
+    Details,
+    NotificationFailed,
+    NotificationHeld,
+    NotificationQueued,
+    NotificationSent,
+    NotificationType,
+    NotificationUndeliverable,
+)
+
+tables = service_tables("notifications")
+
+CHANNELS: dict[NotificationType, Channel] = {
+    "order_confirmation": "email",
+    "payment_receipt": "email",
+    "shipment": "sms",
+}
+"""By which channel a customer is told what."""
+
+PARTS: dict[Channel, tuple[str, ...]] = {"email": ("subject", "text", "html"), "sms": ("text",)}
+"""What a text consists of on each channel."""
+
+TEMPLATES = {f"{kind}.{channel}": channel for kind, channel in CHANNELS.items()}
+"""The channel of every template id."""
+
+
+class Notification(Aggregate):
+    """One thing told to one customer on one channel."""
+
+    class Status(models.TextChoices):
+        """Waiting (for its order) → Queued → Sent or Failed; or → Undeliverable."""
+
+        WAITING = "Waiting"
+        QUEUED = "Queued"
+        SENT = "Sent"
+        FAILED = "Failed"
+        UNDELIVERABLE = "Undeliverable"
+
+    key = "notification_id"
+
+    notification_id = models.CharField(max_length=100)
+    order_id = models.CharField(max_length=80)
+    customer_id = models.CharField(max_length=80, default="")
+    notification_type = models.CharField(max_length=20)
+    channel = models.CharField(max_length=8)
+    recipient = models.CharField(max_length=254, default="")
+    subject = models.CharField(max_length=300, default="")
+    text = models.TextField(default="")
+    status = models.CharField(max_length=13, choices=Status.choices)
+    details = models.JSONField(null=True)
+    provider_id = models.CharField(max_length=200, default="")
+    error = models.TextField(default="")
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta(Aggregate.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "notification_id"], name="notification_told_once"
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status__in=["Queued", "Sent", "Failed"])
+                | ~models.Q(recipient=""),
+                name="notification_not_to_nobody",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status="Sent", sent_at__isnull=False)
+                | (~models.Q(status="Sent") & models.Q(sent_at__isnull=True)),
+                name="notification_sent_has_a_time",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "order_id"], name="notification_by_order"),
+            models.Index(fields=["tenant", "status"], name="notification_by_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.notification_id} ({self.status})"
+
+    @staticmethod
+    def id_of(order_id: str, notification_type: NotificationType) -> str:
+        """The id of what a customer is told about an order: one for each type and channel."""
+        return f"{order_id}-{notification_type}-{CHANNELS[notification_type]}"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it was held until its order is heard of."""
+        return self.status == self.Status.WAITING
+
+    @property
+    def held(self) -> Details:
+        """What a waiting notification will say."""
+        return msgspec.convert(self.details, Details)  # type: ignore[no-any-return]
+
+    def apply(self, event: Message) -> None:
+        match event:
+            case NotificationHeld():
+                self._identify(event)
+                self.details = msgspec.to_builtins(event.details)
+                self.status = self.Status.WAITING
+            case NotificationQueued():
+                self._identify(event)
+                self.customer_id = event.customer_id
+                self.recipient = event.recipient
+                self.subject = event.subject
+                self.text = event.text
+                self.details = None
+                self.status = self.Status.QUEUED
+            case NotificationUndeliverable():
+                self._identify(event)
+                self.customer_id = event.customer_id
+                self.error = event.error
+                self.details = None
+                self.status = self.Status.UNDELIVERABLE
+            case NotificationSent():
+                self.provider_id = event.provider_id
+                self.sent_at = event.sent_at
+                self.status = self.Status.SENT
+            case NotificationFailed():
+                self.error = event.error
+                self.status = self.Status.FAILED
+
+    def _identify(
+        self, event: NotificationHeld | NotificationQueued | NotificationUndeliverable
+    ) -> None:
+        self.notification_id = event.notification_id
+        self.order_id = event.order_id
+        self.notification_type = event.notification_type
+        self.channel = event.channel
+
+
+class Contact(ReadModel):
+    """How a customer can be reached, as the customers service says."""
+
+    key = "customer_id"
+
+    customer_id = models.CharField(max_length=80)
+    name = models.CharField(max_length=200)
+    email = models.CharField(max_length=254)
+    phone = models.CharField(max_length=40)
+
+    class Meta(ReadModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "customer_id"], name="contact_one_a_customer")
+        ]
+
+    def __str__(self) -> str:
+        return self.customer_id
+
+    def recipient(self, channel: Channel) -> str:
+        """The address on a channel; empty when it is not known."""
+        return self.email if channel == "email" else self.phone
+
+
+class Template(ReadModel):
+    """A tenant's own texts, in place of the shipped files; an empty part leaves the file's."""
+
+    key = "template_id"
+
+    template_id = models.CharField(max_length=40)
+    subject = models.TextField()
+    text = models.TextField()
+    html = models.TextField()
+
+    class Meta(ReadModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "template_id"], name="template_one_per_id")
+        ]
+
+    def __str__(self) -> str:
+        return self.template_id
+
+
+class Texts(NamedTuple):
+    """A rendered notification; SMS have only `text`."""
+
+    subject: str
+    text: str
+    html: str
+
+
+_ENGINE = Engine(dirs=[str(Path(__file__).parent / "templates" / "notifications")])
+
+
+def render(template_id: str, own: Template | None, values: Mapping[str, Any]) -> Texts:
+    """Make the texts of a notification from a tenant's own templates or the shipped files."""
+    parts = {
+        part: fill(part, compiled(template_id, part, own), values)
+        for part in PARTS[TEMPLATES[template_id]]
+    }
+    return Texts(parts.get("subject", ""), parts["text"], parts.get("html", ""))
+
+
+def compiled(template_id: str, part: str, own: Template | None) -> Compiled:
+    """The template of one part. Raises TemplateSyntaxError."""
+    source = getattr(own, part) if own else ""
+    if source:
+        return compile_source(source)
+    suffix = {"text": "txt"}.get(part, part)
+    return _ENGINE.get_template(f"{template_id}.{suffix}")
+
+
+@lru_cache(maxsize=256)
+def compile_source(source: str) -> Compiled:
+    """Compile a template that somebody wrote. Raises TemplateSyntaxError."""
+    return _ENGINE.from_string(source)
+
+
+def fill(part: str, template: Compiled, values: Mapping[str, Any]) -> str:
+    """Render one part: values are escaped in HTML only, and a subject is one line."""
+    # Dates keep the UTC offset that they came with.
+    context = Context(dict(values), autoescape=part == "html", use_tz=False)
+    rendered = template.render(context).strip()
+    return " ".join(rendered.split())[:300] if part == "subject" else rendered
+
+
+class Mail(models.Model):
+    """What the mailbox, which stands for the providers, was given to deliver."""
+
+    key = models.CharField(max_length=200, unique=True)
+    channel = models.CharField(max_length=8)
+    recipient = models.CharField(max_length=254)
+    subject = models.CharField(max_length=300)
+    text = models.TextField()
+    html = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.channel} to {self.recipient}"
+
+
+class MailFault(models.Model):
+    """How often the mailbox has misbehaved about one key, so that it can stop."""
+
+    key = models.CharField(max_length=200, unique=True)
+    times = models.IntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.times}"

@@ -1,0 +1,102 @@
+"""Reading the orders service: its orders, their history, and what must never be found.
+
+Lists of orders are answered by the customers service, from its own read model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from .models import Order, tables
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One event of an order. `fields` are its public ones: personal ones are never read."""
+
+    version: int
+    event: str
+    recorded_at: datetime
+    actor: str
+    fields: dict[str, Any]
+
+
+def find_order(tenant: str, order_id: str) -> Order | None:
+    """The order with this id."""
+    return Order.objects.filter(tenant=tenant, order_id=order_id).first()
+
+
+def history(tenant: str, order_id: str) -> list[HistoryEntry]:
+    """What happened to an order, oldest first; empty for one that does not exist."""
+    stream = tables.log._default_manager.filter(tenant=tenant, stream=f"order/{order_id}")
+    events = stream.filter(version__isnull=False).order_by("version")
+    columns = events.values_list("version", "name", "recorded_at", "actor", "payload")
+    return [
+        HistoryEntry(version, name.partition(".")[2], at, actor, _fields(payload))
+        for version, name, at, actor, payload in columns
+        if version is not None
+    ]
+
+
+def _fields(payload: str) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.json.decode(payload)
+    del fields["order_id"]
+    return fields
+
+
+# Each finds rows that should not exist, by tenant and order. The sweep empties a deadline when it
+# sends ExpireOrder, so for a moment an open step may wait for that message alone.
+INVARIANTS: list[tuple[str, str]] = [
+    (
+        "an order's lines and amounts add up",
+        """
+        SELECT o.tenant, o.order_id, o.subtotal, o.total, l.amount AS lines
+        FROM orders_order o CROSS JOIN LATERAL (
+            SELECT sum((line->>'quantity')::bigint * (line->>'unit_price')::bigint) AS amount
+            FROM jsonb_array_elements(o.lines) line
+        ) l
+        WHERE o.subtotal IS DISTINCT FROM l.amount
+           OR o.total <> o.subtotal - o.discount + o.shipping + o.tax
+        """,
+    ),
+    (
+        "a saga that has ended has no deadline",
+        """
+        SELECT tenant, order_id, step, deadline_at FROM orders_fulfilment
+        WHERE step IN ('done', 'closed') AND deadline_at IS NOT NULL
+        """,
+    ),
+    (
+        "no order is stuck without anybody knowing",
+        """
+        SELECT f.tenant, f.order_id, f.step, f.deadline_at FROM orders_fulfilment f
+        WHERE f.step IN ('reserving', 'paying', 'cancelling', 'shipping') AND f.attention = ''
+          AND (f.deadline_at < messaging_now() - interval '60 s' OR f.deadline_at IS NULL)
+          AND NOT EXISTS (
+            SELECT FROM orders_log l
+            WHERE l.tenant = f.tenant AND l.stream = 'order/' || f.order_id
+              AND l.name = 'orders.ExpireOrder'
+              AND l.recorded_at > messaging_now() - interval '60 s'
+          )
+        """,
+    ),
+    (
+        "an order's status is that of its saga's step",
+        """
+        SELECT tenant, order_id, o.status, f.step
+        FROM orders_order o FULL JOIN orders_fulfilment f USING (tenant, order_id)
+        WHERE CASE f.step
+            WHEN 'reserving' THEN o.status = 'Pending'
+            WHEN 'paying' THEN o.status = 'Reserved'
+            WHEN 'cancelling' THEN o.status = 'Cancelling'
+            WHEN 'shipping' THEN o.status = 'Paid'
+            WHEN 'done' THEN o.status IN ('Shipped', 'Delivered')
+            WHEN 'closed' THEN o.status = 'Cancelled' AND o.cancel_reason = f.cancel_reason
+        END IS NOT TRUE
+        """,
+    ),
+]

@@ -1,0 +1,193 @@
+"""The carrier: what shipping needs of one, and the simulated one for development and tests.
+
+CarrierError
+├── CarrierRefused       the carrier will never take this; the text says why
+└── CarrierUnavailable   no answer, or a passing fault: ask again with the same key
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date, datetime, timedelta
+from typing import ClassVar, Protocol
+
+import msgspec
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import F
+
+from ecommerce.values import Address, Money
+
+from .contracts import Parcel, ServiceLevel, TrackingStatus
+from .models import SimulatedFault, SimulatedLabel
+
+
+class CarrierError(Exception):
+    """Base of what a carrier may answer besides a result."""
+
+
+class CarrierRefused(CarrierError):
+    """The carrier will never take this shipment."""
+
+
+class CarrierUnavailable(CarrierError):
+    """The carrier did not answer, or asks to try later; it may have carried out the request."""
+
+
+class LabelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a carrier must know to sell a label. Without `address` the customer fetches the goods.
+
+    The same `key` always gets the same label; `reference` is printed on it.
+    """
+
+    key: str
+    reference: str
+    service_level: ServiceLevel
+    parcels: tuple[Parcel, ...]
+    address: Address | None
+    shipped_at: datetime
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """A label that was bought."""
+
+    carrier: str
+    tracking_number: str
+    label_url: str
+    cost: Money
+    estimated_delivery: date
+
+
+class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a shipment is, and since when."""
+
+    status: TrackingStatus
+    at: datetime
+    location: str = ""
+
+
+class Carrier(Protocol):
+    """A carrier's interface."""
+
+    def create(self, request: LabelRequest) -> Label:
+        """Buy a label, at most one for each key.
+
+        Raises CarrierRefused, CarrierUnavailable.
+        """
+        ...
+
+    def track(self, tracking_number: str) -> Whereabouts:
+        """Tell where a shipment is.
+
+        Raises CarrierRefused for an unknown number, CarrierUnavailable.
+        """
+        ...
+
+
+def carrier() -> Carrier:
+    """The carrier that the setting SHIPPING_CARRIER names.
+
+    Raises ImproperlyConfigured when there is no such adapter.
+    """
+    name = getattr(settings, "SHIPPING_CARRIER", "simulated")
+    if name not in ADAPTERS:
+        raise ImproperlyConfigured(
+            f"SHIPPING_CARRIER is {name!r}. Use one of: {', '.join(sorted(ADAPTERS))}."
+        )
+    return ADAPTERS[name]()
+
+
+def delivery_time() -> timedelta:
+    """How long simulated goods travel, and how long to wait between questions about them."""
+    return timedelta(seconds=getattr(settings, "SIMULATED_DELIVERY_SECONDS", 30))
+
+
+class SimulatedCarrier:
+    """A carrier in two tables of the database. It misbehaves as the address asks for:
+
+    | address           | behaviour                                                      |
+    |-------------------|----------------------------------------------------------------|
+    | zip code `00000`  | refuses: there is no such address                              |
+    | city `Timeout`    | never answers                                                  |
+    | city `Flaky`      | fails twice, then works                                        |
+    | city `Lost Answer`| sells the label, but its first answer is lost                  |
+    | city `Detour`     | reports the goods in transit once, then delivered              |
+    | city `Nowhere`    | reports an exception, for ever                                 |
+
+    Without an address the goods wait at the warehouse, at no cost.
+    """
+
+    NAME = "SwiftParcel"
+    COLLECTION = "Warehouse collection"
+    LABELS = "https://labels.swiftparcel.example"
+    CURRENCY = "USD"
+    COSTS: ClassVar[dict[ServiceLevel, int]] = {
+        "Standard": 495,
+        "Express": 1295,
+        "Overnight": 2495,
+    }
+    DAYS: ClassVar[dict[ServiceLevel, int]] = {"Standard": 4, "Express": 2, "Overnight": 1}
+
+    def create(self, request: LabelRequest) -> Label:
+        city = request.address.city if request.address else ""
+        if request.address and request.address.zip_code == "00000":
+            raise CarrierRefused("The address cannot be reached: zip code 00000 does not exist.")
+        if city == "Timeout":
+            raise CarrierUnavailable("The carrier did not answer in time.")
+        if city == "Flaky" and _happened(f"create/{request.key}") <= 2:
+            raise CarrierUnavailable("The carrier answered 503 Service Unavailable.")
+        label = self._sell(request, city)
+        if city == "Lost Answer" and _happened(f"create/{request.key}") <= 1:
+            raise CarrierUnavailable("The connection broke before the carrier's answer arrived.")
+        return Label(
+            carrier=self.NAME if request.address else self.COLLECTION,
+            tracking_number=label.tracking_number,
+            label_url=f"{self.LABELS}/{label.tracking_number}.pdf" if request.address else "",
+            cost=Money(label.cost, label.currency),
+            estimated_delivery=label.estimated_delivery,
+        )
+
+    def track(self, tracking_number: str) -> Whereabouts:
+        label = SimulatedLabel.objects.filter(tracking_number=tracking_number).first()
+        if label is None:
+            raise CarrierRefused(f"The carrier knows no tracking number {tracking_number}.")
+        if label.city == "Detour" and _happened(f"track/{label.key}") <= 1:
+            return Whereabouts(status="InTransit", at=label.shipped_at, location="Sorting centre")
+        arrival = label.shipped_at + delivery_time()
+        if label.city == "Nowhere":
+            return Whereabouts(status="Exception", at=arrival, location="Address not found")
+        return Whereabouts(status="Delivered", at=arrival, location=label.city)
+
+    def _sell(self, request: LabelRequest, city: str) -> SimulatedLabel:
+        level = request.service_level
+        label = SimulatedLabel(
+            key=request.key,
+            reference=request.reference,
+            tracking_number=_tracking_number(request.key),
+            service_level=level,
+            city=city[:200],
+            cost=self.COSTS[level] if request.address else 0,
+            currency=self.CURRENCY,
+            shipped_at=request.shipped_at,
+            estimated_delivery=request.shipped_at.date() + timedelta(days=self.DAYS[level]),
+        )
+        SimulatedLabel.objects.bulk_create([label], ignore_conflicts=True)
+        return SimulatedLabel.objects.get(key=request.key)
+
+
+def _tracking_number(key: str) -> str:
+    """Sixteen digits and a check digit (mod 10, weights 3 and 1) behind the carrier's letters."""
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    digits = f"{int.from_bytes(digest) % 10**16:016d}"
+    total = sum(int(d) * (3, 1)[i % 2] for i, d in enumerate(reversed(digits)))
+    return f"SP{digits}{-total % 10}"
+
+
+def _happened(key: str) -> int:
+    """Count a fault, and tell how often it has happened with this one."""
+    SimulatedFault.objects.bulk_create([SimulatedFault(key=key)], ignore_conflicts=True)
+    SimulatedFault.objects.filter(key=key).update(times=F("times") + 1)
+    return SimulatedFault.objects.get(key=key).times
+
+
+ADAPTERS: dict[str, type[SimulatedCarrier]] = {"simulated": SimulatedCarrier}

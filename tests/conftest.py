@@ -1,0 +1,70 @@
+"""What every test has: a database of its process's own, and servers of its own to kill.
+
+`django_db` tests roll back. `django_db(transaction=True)` tests commit for real, and afterwards
+what they wrote is removed. See `databases`.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connections
+from django.test import TransactionTestCase
+from hypothesis import settings as hypothesis_settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from ecommerce.embedded.accounts import find_binaries
+from ecommerce.embedded.postgres import Server
+from tests import databases
+
+# A slow machine is no failure, and a failure is shown with what reproduces it.
+hypothesis_settings.register_profile("suite", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Strong hashes are slow on purpose; tests log in often.
+    django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    owned = ExitStack()
+    owned.enter_context(databases.run())
+    config.add_cleanup(owned.close)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: DjangoDbBlocker, worker_id: str) -> Iterator[None]:
+    """Replaces pytest-django's own: a clone instead of migrations in every process."""
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+        databases.clone_for(worker_id)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", _empty_databases)
+        yield
+        connections.close_all()
+
+
+def _empty_databases(test: TransactionTestCase) -> None:
+    for alias in test._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
+        databases.empty(connections[alias])
+
+
+@pytest.fixture
+def own_server() -> Iterator[Server]:
+    """A PostgreSQL server for this test alone, durable, to be killed and restarted."""
+    with databases.throw_away_server(durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+def own_migrated_server(own_server: Server, django_db_setup: None) -> Server:
+    """A server for this test alone, with all tables of the default database."""
+    binaries = find_binaries()
+    dump = subprocess.run(
+        [str(binaries / "pg_dump"), databases.template_url(), "--exclude-schema=pristine"],
+        check=True,
+        capture_output=True,
+    )
+    psql = [str(binaries / "psql"), own_server.url, "-q", "-v", "ON_ERROR_STOP=1"]
+    subprocess.run(psql, input=dump.stdout, check=True, capture_output=True)
+    return own_server
