@@ -5,6 +5,7 @@ hosts and a database, and sends cookies over HTTPS only. Durations are in second
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "ninja",
     # The platform
     "ecommerce.embedded",
     "ecommerce.messaging",
@@ -118,6 +120,7 @@ ASGI_APPLICATION = "ecommerce.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
+    "ecommerce.web.middleware.RequestContext",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -217,6 +220,7 @@ DEFAULT_TENANT = "main"
 # Open, callers on this machine may do everything without a token. Never in production.
 SHOP_OPEN = _flag("SHOP_OPEN", default=True) and not PRODUCTION
 AUTH_USER_MODEL = "identity.User"
+AUTHENTICATION_BACKENDS = ["ecommerce.identity.backends.IdentityBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -241,7 +245,7 @@ SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=PRODUCTION)
-SECURE_REDIRECT_EXEMPT = [r"^health"]  # asked by load balancers, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^alive$"]  # asked by load balancers, without TLS
 SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
 SECURE_HSTS_PRELOAD = PRODUCTION
@@ -313,7 +317,11 @@ _shared_processors: list[structlog.typing.Processor] = [
 _last_processors: list[structlog.typing.Processor] = (
     [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     if PRODUCTION
-    else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    else [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
 )
 structlog.configure(
     processors=[

@@ -43,7 +43,7 @@ class Product(Aggregate):
     description = models.TextField(default="", blank=True)
     price = models.BigIntegerField(default=0)
     currency = models.CharField(max_length=3)
-    image_url = models.TextField(null=True, blank=True)  # noqa: DJ001  none is null in the API
+    image_url = models.TextField(null=True, blank=True)
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField()
 

@@ -22,7 +22,6 @@ from django.db.models import F
 from .contracts import Channel
 from .models import Mail, MailFault
 
-
 TIMEOUT = 8
 """Seconds to wait for a mail server: less than a worker's claim to an effect lasts."""
 

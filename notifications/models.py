@@ -117,7 +117,7 @@ class Notification(Aggregate):
         match event:
             case NotificationHeld():
                 self._identify(event)
-                self.details = msgspec.to_builtins(event.details)
+                self.details = msgspec.json.decode(msgspec.json.encode(event.details))
                 self.status = self.Status.WAITING
             case NotificationQueued():
                 self._identify(event)

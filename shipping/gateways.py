@@ -114,7 +114,7 @@ class SimulatedCarrier:
     | city `Detour`     | reports the goods in transit once, then delivered              |
     | city `Nowhere`    | reports an exception, for ever                                 |
 
-    Without an address the goods wait at the warehouse, at no cost.
+    Without an address the goods wait at the warehouse from the next day on, at no cost.
     """
 
     NAME = "SwiftParcel"
@@ -160,6 +160,7 @@ class SimulatedCarrier:
 
     def _sell(self, request: LabelRequest, city: str) -> SimulatedLabel:
         level = request.service_level
+        days = self.DAYS[level] if request.address else 1
         label = SimulatedLabel(
             key=request.key,
             reference=request.reference,
@@ -169,7 +170,7 @@ class SimulatedCarrier:
             cost=self.COSTS[level] if request.address else 0,
             currency=self.CURRENCY,
             shipped_at=request.shipped_at,
-            estimated_delivery=request.shipped_at.date() + timedelta(days=self.DAYS[level]),
+            estimated_delivery=request.shipped_at.date() + timedelta(days=days),
         )
         SimulatedLabel.objects.bulk_create([label], ignore_conflicts=True)
         return SimulatedLabel.objects.get(key=request.key)

@@ -5,6 +5,8 @@ The ledger plays a system outside: only the simulated adapter in `gateways.py` t
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from django.db import models
 
@@ -108,8 +110,8 @@ class Shipment(Aggregate):
                 self.shipment_id = event.shipment_id
                 self.customer_id = event.customer_id
                 self.service_level = event.service_level
-                self.parcels = msgspec.to_builtins(event.parcels)
-                self.address = event.address and msgspec.to_builtins(event.address)
+                self.parcels = _plain(event.parcels)
+                self.address = _plain(event.address)
                 self.status = self.Status.REQUESTED
             case ShipmentCreated():
                 self.carrier = event.carrier
@@ -128,6 +130,11 @@ class Shipment(Aggregate):
             case ShipmentDelivered():
                 self.delivered_at = event.delivered_at
                 self.status = self.Status.DELIVERED
+
+
+def _plain(value: object) -> Any:
+    """The value as it comes back from a JSON column: `to_builtins` would leave tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 _PROGRESS = {"Created": 1, "InTransit": 2, "Exception": 3, "Delivered": 4}

@@ -24,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ecommerce.embedded import places, postgres
 
+LARGE = 8 * 8192  # bytes, from which TRUNCATE is faster than DELETE
 # Made by Django after migrations, and changed by nobody: kept by `empty`.
 KEPT = ["django_content_type", "auth_permission", "django_migrations"]
 
@@ -160,7 +161,7 @@ def _with_database(url: str, database: str) -> str:
 # A test that commits
 
 WRITTEN = """
-    SELECT format('%%I.%%I', space.nspname, class.relname)
+    SELECT format('%%I.%%I', space.nspname, class.relname), pg_relation_size(class.oid)
     FROM pg_class class JOIN pg_namespace space ON space.oid = class.relnamespace
     WHERE class.relkind = 'r' AND class.relpersistence <> 't'
       AND space.nspname NOT IN ('pg_catalog', 'information_schema', 'pristine')
@@ -179,8 +180,8 @@ REMEMBER = """
             SELECT string_agg(quote_ident(attname), ', ') INTO columns FROM pg_attribute
             WHERE attrelid = name::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
             INSERT INTO pristine.statement VALUES (name, format(
-                'INSERT INTO %%s (%%s) OVERRIDING SYSTEM VALUE SELECT %%s FROM %%s',
-                name, columns, columns, copy));
+                'DELETE FROM %%s; INSERT INTO %%s (%%s) OVERRIDING SYSTEM VALUE SELECT %%s FROM %%s',
+                name, name, columns, columns, copy));
         END LOOP;
     END $$;
 """
@@ -189,25 +190,28 @@ REMEMBER = """
 def empty(connection: BaseDatabaseWrapper) -> None:
     """Bring a database back to what the migrations left.
 
-    Touches the tables that were written since the last time, a few of a hundred: a table that was
-    truncated and not written has no bytes.
+    Touches only tables that have bytes, the few of a hundred that were ever written. Deleting a few
+    rows is ten times faster than TRUNCATE, which makes new files for the table and its indexes.
     """
     with connection.cursor() as cursor:
         cursor.execute(WRITTEN, [KEPT])
-        written = [name for (name,) in cursor.fetchall()]
-        if not written:
-            return
-        cursor.execute("SELECT restore FROM pristine.statement WHERE name = ANY (%s)", [written])
-        restore = [statement for (statement,) in cursor.fetchall()]
-    # One command, and so one transaction. Triggers that guard append-only tables are off in it, and
-    # a connection that a test left open fails this test instead of hanging the run.
-    statements = [
-        "SET LOCAL session_replication_role = replica",
-        "SET LOCAL lock_timeout = '10s'",
-        f"TRUNCATE {', '.join(written)} CASCADE",
-        *restore,
-    ]
-    with connection.cursor() as cursor:
+        sizes = dict(cursor.fetchall())
+        cursor.execute(
+            "SELECT name, restore FROM pristine.statement WHERE name = ANY (%s)", [[*sizes]]
+        )
+        restore = dict(cursor.fetchall())
+        grown = [name for name, size in sizes.items() if size > LARGE and name not in restore]
+        small = sizes.keys() - restore.keys() - set(grown)
+        # One command, and so one transaction. Triggers, such as foreign keys and those that guard
+        # append-only tables, are off in it; and a transaction that a test left open fails the test
+        # instead of hanging the run.
+        statements = [
+            "SET LOCAL session_replication_role = replica",
+            "SET LOCAL lock_timeout = '10s'",
+            *([f"TRUNCATE {', '.join(grown)} CASCADE"] if grown else []),
+            *[f"DELETE FROM {name}" for name in small],
+            *restore.values(),
+        ]
         cursor.execute("; ".join(statements))
 
 
@@ -215,6 +219,6 @@ def _remember_rows(connection: BaseDatabaseWrapper) -> None:
     """Keep a copy of the rows that migrations made, for `empty` to bring back."""
     with connection.cursor() as cursor:
         cursor.execute(WRITTEN, [KEPT])
-        written = [name for (name,) in cursor.fetchall()]
+        written = [name for name, _ in cursor.fetchall()]
         literal = sql.Literal(written).as_string(None)
         cursor.execute((REMEMBER % literal).replace("%%", "%"))

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.core import checks
@@ -29,7 +29,7 @@ def register() -> None:
     checks.register(check_wiring)
 
 
-def check_wiring(app_configs: Sequence[Any] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def check_wiring(**_: Any) -> list[CheckMessage]:
     """All wiring mistakes of the installed services."""
     return [*_commands(), *(error for handler in handlers() for error in _handler(handler))]
 

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from .database import connection
 from .drain import subscribed_names
-from .errors import Invalid
+from .errors import Invalid, WiringError
 from .messages import partition_of
 from .services import service
 
@@ -43,7 +43,7 @@ def read_token(token: str) -> Token:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         place = msgspec.json.decode(raw, type=Token)
         service(place.service)
-    except Exception:
+    except (ValueError, msgspec.MsgspecError, WiringError):
         raise Invalid("not a consistency token", field="waitFor") from None
     return place
 

@@ -44,6 +44,8 @@ class Delivery:
     handler: Handler
     attempt: int = 1
     parked_id: int | None = None
+    due_at: datetime | None = None
+    """Since when it waits, when that is not since the message was recorded."""
     ran_us: int = 0
     error: str | None = None
 

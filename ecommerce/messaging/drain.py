@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import psycopg
@@ -26,7 +27,7 @@ from django.conf import settings
 
 from . import parking
 from .database import Connection
-from .delivery import Delivery, Work, TooManyFailures, run, workspace_for
+from .delivery import Delivery, TooManyFailures, Work, run, workspace_for
 from .errors import ContractError, Fenced
 from .leases import Leases
 from .log import Stored, read, stored
@@ -46,6 +47,19 @@ MOST_DEATHS = 3
 FENCED = "MF001"
 
 Positions = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was read: messages in order, how far that brings each source, and the clock.
+
+    `held_back` are the streams that have a parked delivery, by handler.
+    """
+
+    messages: Sequence[Stored]
+    positions: Positions
+    held_back: parking.HeldBack
+    now: datetime
 
 
 class Drain:
@@ -68,17 +82,16 @@ class Drain:
         Raises Fenced when the lease was lost, psycopg.OperationalError when the database was.
         """
         careful = self.leases.careful
-        messages, positions, held_back, now = self._fetch(conn, horizons, 1 if careful else limit)
-        if not messages:
-            self.leases.advance(positions)
+        batch = self._fetch(conn, horizons, 1 if careful else limit)
+        if not batch.messages:
+            self.leases.advance(batch.positions)
             if careful:
                 self.leases.trust_again(conn)
-            return 0
-        if careful:
-            self._carefully(conn, messages, held_back, now)
+        elif careful:
+            self._carefully(conn, batch)
         else:
-            self._deliver(conn, messages, positions, held_back, now)
-        return len(messages)
+            self._deliver(conn, batch)
+        return len(batch.messages)
 
     def horizons(self, by_table: Mapping[str, int]) -> dict[str, int]:
         """How far each of this service's sources can be read."""
@@ -90,14 +103,20 @@ class Drain:
             return 0
         retried = 0
         for group in parking.due(conn, self.tables, sorted(self.leases.held)):
-            deliveries, now = parking.fetch(conn, self.tables, self.sources, group)
-            self._commit(conn, deliveries, {}, now)
+            deliveries, now = parking.fetch(conn, self.sources, group)
+            try:
+                self._commit(conn, deliveries, {}, now)
+            except Fenced:
+                raise
+            except Exception as error:
+                if lost(error, conn):
+                    raise
+                deliveries, now = parking.fetch(conn, self.sources, group[:1])
+                self._by_trial(conn, deliveries, {}, now)
             retried += len(deliveries)
         return retried
 
-    def _fetch(
-        self, conn: Connection, horizons: Mapping[str, int], limit: int
-    ) -> tuple[list[Stored], Positions, parking.HeldBack, datetime]:
+    def _fetch(self, conn: Connection, horizons: Mapping[str, int], limit: int) -> Batch:
         partitions = settings.MESSAGING_PARTITIONS
         wanted = [
             source for source in self.sources if self.leases.behind(source, horizons.get(source, 0))
@@ -126,47 +145,40 @@ class Drain:
             positions[source] = rows[-1].position if len(rows) == limit else horizons[source]
             read_by_source.append(rows)
         merged = list(heapq.merge(*read_by_source, key=lambda message: message.recorded_at))
-        return merged, positions, set(parked.fetchall()), now
+        return Batch(merged, positions, set(parked.fetchall()), now)
 
-    def _deliver(
-        self,
-        conn: Connection,
-        messages: Sequence[Stored],
-        positions: Positions,
-        held_back: parking.HeldBack,
-        now: datetime,
-    ) -> None:
+    def _deliver(self, conn: Connection, batch: Batch) -> None:
         for attempt in range(1, MOST_TRIES + 1):
-            deliveries = self._deliveries(messages, held_back)
             try:
-                return self._commit(conn, deliveries, positions, now)
+                self._commit(conn, self._deliveries(batch), batch.positions, batch.now)
             except Fenced:
                 raise
             except Exception as error:
                 if lost(error, conn):
                     raise
-                logger.info("batch of %d refused (try %d): %s", len(messages), attempt, error)
+                logger.info("batch of %d refused (%d): %s", len(batch.messages), attempt, error)
                 if isinstance(error, TooManyFailures):
                     break
-        if len(messages) == 1:
-            return self._handler_by_handler(conn, messages[0], positions, held_back, now)
-        for message in messages:
-            self._deliver(conn, [message], {message.source: message.position}, held_back, now)
-            held_back = set(
-                parking.held_back(conn, self.tables, sorted(self.leases.held)).fetchall()
-            )
-        self._commit(conn, [], positions, now)
+            else:
+                return
+        if len(batch.messages) == 1:
+            self._handler_by_handler(conn, batch)
+        else:
+            self._one_by_one(conn, batch)
 
-    def _handler_by_handler(
-        self,
-        conn: Connection,
-        message: Stored,
-        positions: Positions,
-        held_back: parking.HeldBack,
-        now: datetime,
+    def _one_by_one(self, conn: Connection, batch: Batch) -> None:
+        for message in batch.messages:
+            held_back = parking.held_back(conn, self.tables, sorted(self.leases.held)).fetchall()
+            self._deliver(conn, _alone(message, replace(batch, held_back=set(held_back))))
+        self._commit(conn, [], batch.positions, batch.now)
+
+    def _handler_by_handler(self, conn: Connection, batch: Batch) -> None:
+        """The database refuses a message: find by trial whose writes it refuses, park those."""
+        self._by_trial(conn, self._deliveries(batch), batch.positions, batch.now)
+
+    def _by_trial(
+        self, conn: Connection, deliveries: list[Delivery], positions: Positions, now: datetime
     ) -> None:
-        """The database refuses this message: find by trial whose writes it refuses, park those."""
-        deliveries = self._deliveries([message], held_back)
         for delivery in deliveries:
             if delivery.error is None:
                 delivery.error = self._trial(conn, delivery, now)
@@ -184,34 +196,26 @@ class Drain:
             return f"{type(error).__name__}: {error}"
         return delivery.error
 
-    def _carefully(
-        self,
-        conn: Connection,
-        messages: Sequence[Stored],
-        held_back: parking.HeldBack,
-        now: datetime,
-    ) -> None:
-        message = messages[0]
+    def _carefully(self, conn: Connection, batch: Batch) -> None:
+        message = batch.messages[0]
+        batch = _alone(message, batch)
         deaths = self.leases.suspect(conn, f"{message.source}:{message.position}") - 1
-        positions = {message.source: message.position}
         if deaths >= MOST_DEATHS:
-            deliveries = self._deliveries([message], held_back)
+            deliveries = self._deliveries(batch)
             for delivery in deliveries:
                 delivery.error = f"it was under way when {deaths} workers died"
                 delivery.attempt = parking.GIVE_UP
-            self._commit(conn, deliveries, positions, now)
+            self._commit(conn, deliveries, batch.positions, batch.now)
         else:
-            self._deliver(conn, [message], positions, held_back, now)
+            self._deliver(conn, batch)
         self._singly += 1
         if self._singly >= BATCH * len(self.sources):
             self._singly = 0
             self.leases.trust_again(conn)
 
-    def _deliveries(
-        self, messages: Iterable[Stored], held_back: parking.HeldBack
-    ) -> list[Delivery]:
+    def _deliveries(self, batch: Batch) -> list[Delivery]:
         deliveries = []
-        for message in messages:
+        for message in batch.messages:
             listeners = handlers_of(contract_named(message.name).type, self.name)
             try:
                 decoded = message.message()
@@ -220,7 +224,7 @@ class Drain:
                 continue
             for handler in listeners:
                 delivery = Delivery(message, decoded, handler)
-                if delivery.stream in held_back:
+                if delivery.stream in batch.held_back:
                     delivery.error = ""
                 deliveries.append(delivery)
         return deliveries
@@ -257,6 +261,10 @@ class Drain:
         workspace = workspace_for([d for d in deliveries if d.error is None])
         load(conn, workspace)
         return run(self.name, deliveries, workspace, now)
+
+
+def _alone(message: Stored, batch: Batch) -> Batch:
+    return replace(batch, messages=[message], positions={message.source: message.position})
 
 
 def load(conn: Connection, workspace: Workspace) -> None:

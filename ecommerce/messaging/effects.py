@@ -23,9 +23,10 @@ from django.db import connections
 from . import parking
 from .database import Connection
 from .delivery import Delivery, Work
-from .drain import rollback
-from .errors import Retry
+from .drain import lost, rollback
+from .errors import ContractError, Retry
 from .log import ENVELOPE, Stored
+from .messages import Message
 from .registry import handler_named
 from .rows import Statement, Workspace
 from .services import ServiceConfig
@@ -100,21 +101,17 @@ class Effects:
         effects = self.service.tables.effect._meta.db_table
         names = ", ".join(f"e.{name}" for name in ENVELOPE)
         rows = conn.execute(
-            f"""UPDATE "{effects}" e SET token = gen_random_uuid(), claims = claims + 1,
-                    due_at = messaging_now() + make_interval(secs => %b::float8)
-                WHERE id IN (
-                    SELECT id FROM "{effects}" WHERE due_at <= messaging_now()
+            f"""WITH due AS (
+                    SELECT id, due_at FROM "{effects}" WHERE due_at <= messaging_now()
                     ORDER BY due_at LIMIT %b::int FOR UPDATE SKIP LOCKED)
-                RETURNING e.id, e.token, e.attempts, e.claims, e.handler, {names}, e.recorded_at""",
-            (CLAIM_SECONDS, most),
+                UPDATE "{effects}" e SET token = gen_random_uuid(), claims = claims + 1,
+                    due_at = messaging_now() + make_interval(secs => %b::float8)
+                FROM due WHERE e.id = due.id
+                RETURNING e.id, e.token, e.attempts, e.claims, e.handler, due.due_at,
+                          {names}, e.recorded_at""",
+            (most, CLAIM_SECONDS),
         ).fetchall()
-        claims = []
-        for id, token, attempts, claimed, handler, *envelope, recorded_at in rows:
-            values = dict(zip(ENVELOPE, envelope, strict=True))
-            stored = Stored(**values, recorded_at=recorded_at)
-            delivery = Delivery(stored, stored.message(), handler_named(handler), attempts + 1)
-            claims.append(Claim(id, token, attempts, claimed - attempts - 1, delivery))
-        return claims
+        return [_claimed(row) for row in rows]
 
     def _record(self, conn: Connection, claims: Sequence[Claim]) -> None:
         """Commit the answers of claims that are still ours; the others' are dropped."""
@@ -131,16 +128,29 @@ class Effects:
                     WHERE e.due_at > messaging_now() ORDER BY e.id FOR UPDATE OF e""",
                 ([claim.id for claim in claims], [claim.token for claim in claims]),
             ).fetchall()
-            ours = {id: now for id, now in rows}
+            ours: dict[Any, datetime] = dict(rows)
             kept = [claim for claim in claims if claim.id in ours]
             if len(kept) < len(claims):
                 logger.warning("%d late answers dropped", len(claims) - len(kept))
             if kept:
                 self._settle(conn, kept, ours[kept[0].id])
             conn.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             rollback(conn)
-            raise
+            if lost(error, conn) or not isinstance(error, Exception):
+                raise
+            self._refused(conn, claims, error)
+
+    def _refused(self, conn: Connection, claims: Sequence[Claim], error: Exception) -> None:
+        """The database refuses these answers: record them one by one, that one as failed."""
+        if len(claims) > 1:
+            for claim in claims:
+                self._record(conn, [claim])
+        elif claims[0].delivery.error is None:
+            claims[0].delivery.error = f"{type(error).__name__}: {error}"
+            self._record(conn, claims)
+        else:
+            raise error
 
     def _settle(self, conn: Connection, claims: Sequence[Claim], now: datetime) -> None:
         tables = self.service.tables
@@ -172,6 +182,17 @@ class Effects:
                 conn.execute(*statement)
 
 
+def _claimed(row: Sequence[Any]) -> Claim:
+    effect, token, attempts, claims, name, due_at, *envelope, recorded_at = row
+    stored = Stored(**dict(zip(ENVELOPE, envelope, strict=True)), recorded_at=recorded_at)
+    delivery = Delivery(stored, Message(), handler_named(name), attempts + 1, due_at=due_at)
+    try:
+        delivery.message = stored.message()
+    except ContractError as error:
+        delivery.attempt, delivery.error = parking.GIVE_UP, f"unreadable: {error}"
+    return Claim(effect, token, attempts, claims - attempts - 1, delivery)
+
+
 def _exhausted(claim: Claim) -> bool:
     return claim.delivery.attempt > len(claim.delivery.handler.retry_after)
 
@@ -180,6 +201,8 @@ def _call(claim: Claim) -> Claim:
     delivery = claim.delivery
     handler = delivery.handler
     started = time.perf_counter_ns()
+    if delivery.error is not None:
+        return claim
     try:
         if claim.lost >= MOST_LOST_CLAIMS:
             delivery.attempt = parking.GIVE_UP

@@ -107,7 +107,6 @@ def remember(
     if request is None or response is None:
         return []
     answers = table(tables.idempotency)
-    columns = [column for column in answers.columns]
     scope = (tenant, request.caller, request.route, request.key)
     body = (response.body, None) if request.person is None else (None, response.body)
     headers = msgspec.json.encode(response.headers).decode()
@@ -123,4 +122,4 @@ def remember(
     )
     expired = f"""DELETE FROM {answers.name}
         WHERE tenant = %b AND caller = %b AND route = %b AND key = %b"""
-    return [(expired, scope), answers.insert_values([row], columns)]
+    return [(expired, scope), answers.insert_values([row], answers.columns)]

@@ -10,7 +10,7 @@ Neither waits for writers that have not reached their INSERT, nor for any other 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ import msgspec
 from django.conf import settings
 
 from .context import Context
+from .database import Connection
 from .messages import Contract, Message, contract_of, decode, encode, partition_of
 from .models import ServiceTables, uuid7
 from .rows import Statement
@@ -171,6 +172,17 @@ def insert_with_due_time(
         SELECT {names}, (SELECT messaging_now()) FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names})"""
     values = [(*item.envelope(), *more) for item, more in rows]
     return sql, [list(column) for column in zip(*values, strict=True)]
+
+
+def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
+    """How far each log or inbox can be read: one round trip, one transaction each."""
+    with conn.pipeline() as pipeline:
+        cursors = []
+        for log in logs:
+            sql = "SELECT messaging_horizon(%b::text, %b::bigint)"
+            cursors.append(conn.execute(sql, (log, known.get(log, 0))))
+            pipeline.sync()
+        return {log: cursor.fetchall()[0][0] for log, cursor in zip(logs, cursors, strict=True)}
 
 
 def read(log: str, after: Sequence[int], upto: int, names: Sequence[str], limit: int) -> Statement:

@@ -10,6 +10,7 @@ Instants are set from the database's clock (see `clock`), never by Python.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -123,7 +124,9 @@ class InboxEntry(Envelope):
         constraints = [
             models.UniqueConstraint(fields=["message_id"], name="%(app_label)s_received_once")
         ]
-        indexes = [models.Index(fields=["source", "source_position"], name="%(app_label)s_inbox_source")]
+        indexes = [
+            models.Index(fields=["source", "source_position"], name="%(app_label)s_inbox_source")
+        ]
 
 
 class RelayCursor(models.Model):
@@ -223,11 +226,15 @@ class Parked(models.Model):
     class Meta:
         abstract = True
         constraints = [
-            models.UniqueConstraint(fields=["message_id", "handler"], name="%(app_label)s_parked_once")
+            models.UniqueConstraint(
+                fields=["message_id", "handler"], name="%(app_label)s_parked_once"
+            )
         ]
         indexes = [
             models.Index(fields=["partition", "due_at"], name="%(app_label)s_parked_due"),
-            models.Index(fields=["tenant", "stream", "handler"], name="%(app_label)s_parked_stream"),
+            models.Index(
+                fields=["tenant", "stream", "handler"], name="%(app_label)s_parked_stream"
+            ),
         ]
 
 
@@ -251,6 +258,7 @@ class Delivery(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     message_id = models.UUIDField(db_index=True)
+    cause_id = models.UUIDField(null=True)
     handler = models.CharField(max_length=120)
     worker = models.CharField(max_length=80)
     outcome = models.CharField(max_length=12)
@@ -342,7 +350,9 @@ def service_tables(service: str) -> ServiceTables:
             },
         )
         class_name = f"{service.capitalize()}{base.__name__}"
-        return type(class_name, (base,), {"__module__": module, "Meta": meta})
+        model = type(class_name, (base,), {"__module__": module, "Meta": meta})
+        setattr(sys.modules[module], class_name, model)
+        return model
 
     return ServiceTables(
         log=concrete(LogEntry, "log", "messages (log)"),

@@ -88,7 +88,7 @@ def due(conn: Connection, tables: ServiceTables, partitions: list[int]) -> list[
 
 
 def fetch(
-    conn: Connection, tables: ServiceTables, sources: Mapping[str, str], group: list[Any]
+    conn: Connection, sources: Mapping[str, str], group: list[Any]
 ) -> tuple[list[Delivery], datetime]:
     """The messages of one group of parked deliveries, in the order they were parked."""
     positions: dict[str, list[int]] = {}
@@ -191,11 +191,12 @@ def _log(
     rows = [
         (
             d.stored.message_id,
+            d.stored.cause_id,
             d.handler.name,
             worker,
             "done" if d.error is None else "failed",
             min(d.attempt, len(d.handler.retry_after) + 1),
-            int((now - d.stored.recorded_at).total_seconds() * 1_000_000),
+            max(int((now - (d.due_at or d.stored.recorded_at)).total_seconds() * 1e6), 0),
             d.ran_us,
             None,
             now,

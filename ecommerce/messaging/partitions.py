@@ -14,7 +14,7 @@ from .errors import WiringError
 from .services import ServiceConfig, services
 
 
-def after_migrate(sender: AppConfig, using: str, **kwargs: Any) -> None:
+def after_migrate(sender: AppConfig, using: str, **_: Any) -> None:
     """Make the partition rows of a service that has none yet."""
     if not isinstance(sender, ServiceConfig) or sender.database != using:
         return

@@ -29,7 +29,7 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, overload
 
 from .context import Context
 from .errors import WiringError
@@ -90,21 +90,33 @@ _handlers: dict[str, Handler] = {}
 _by_message: dict[type[Message], list[Handler]] = {}
 
 
+@overload
+def handles(function: F, /) -> F: ...
+@overload
+def handles(*, retry: Sequence[float] = ..., **keys: Callable[[Any], Any]) -> Callable[[F], F]: ...
 def handles(
-    function: F | None = None, *, retry: Sequence[float] = DELIVERY_RETRIES, **keys: Any
+    function: Any = None, /, *, retry: Sequence[float] = DELIVERY_RETRIES, **keys: Any
 ) -> Any:
     """Register a handler: it may change its service's rows and cause messages."""
     return _register("handles", function, retry, keys)
 
 
+@overload
+def projects(function: F, /) -> F: ...
+@overload
+def projects(*, retry: Sequence[float] = ..., **keys: Callable[[Any], Any]) -> Callable[[F], F]: ...
 def projects(
-    function: F | None = None, *, retry: Sequence[float] = DELIVERY_RETRIES, **keys: Any
+    function: Any = None, /, *, retry: Sequence[float] = DELIVERY_RETRIES, **keys: Any
 ) -> Any:
     """Register a projection: it may change and add read model rows, and cause nothing."""
     return _register("projects", function, retry, keys)
 
 
-def performs(function: F | None = None, *, retry: Sequence[float] = EFFECT_RETRIES) -> Any:
+@overload
+def performs(function: F, /) -> F: ...
+@overload
+def performs(*, retry: Sequence[float] = ...) -> Callable[[F], F]: ...
+def performs(function: Any = None, /, *, retry: Sequence[float] = EFFECT_RETRIES) -> Any:
     """Register an effect handler: it takes only the message, calls outside, and causes messages.
 
     It runs outside any transaction and may run more than once, so it must pass a stable key to

@@ -81,7 +81,7 @@ class Table:
         get = attrgetter(*(column.attname for column in columns))
         return sql, _transposed([get(row) for row in rows], columns)
 
-    def select(self, keys: Sequence[Key], lock: bool) -> Statement:
+    def select(self, keys: Sequence[Key], *, lock: bool) -> Statement:
         """The statement that finds rows by tenant and key, locked in the order of the keys."""
         assert issubclass(self.model, Row)
         columns = [self.by_name[name] for name in ("tenant", *self.model.key_columns())]
@@ -143,7 +143,7 @@ class Workspace:
     def selects(self) -> list[Statement]:
         """The statements that fetch all wanted rows, models and keys in one fixed order."""
         return [
-            table(model).select(sorted(self._wanted[model]), model in self._locked)
+            table(model).select(sorted(self._wanted[model]), lock=model in self._locked)
             for model in sorted(self._wanted, key=lambda model: model._meta.label)
             if self._wanted[model]
         ]

@@ -24,7 +24,8 @@ from .drain import Drain, subscribed_names
 from .effects import Effects
 from .errors import Fenced
 from .leases import HEARTBEAT_SECONDS, renewal
-from .registry import handlers
+from .log import horizons
+from .performer import FINISH_SECONDS, THREADS, Performer, performing
 from .services import ServiceConfig, services
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,6 @@ SWEEP_SECONDS = 1.0
 """How often a worker looks for work by itself, should no notification reach it."""
 TIMER_SECONDS = 2.0
 PARKED_SECONDS = 5.0
-EFFECT_THREADS = 32
-FINISH_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
 
 
@@ -52,6 +51,13 @@ class Worker:
         self.stopping = threading.Event()
         self.woken = threading.Event()
         self.drains = [Drain(s, readable(s), self.name) for s in self.services]
+        self._abroad = [
+            (target, source, names)
+            for target in self.services
+            for source in services()
+            if source.database != target.database
+            and (names := subscribed_names(target.label, source.label))
+        ]
         self._connections: dict[str, Connection] = {}
         self._horizons: dict[str, int] = {}
         self._timetable = {
@@ -72,7 +78,7 @@ class Worker:
         companions = [
             *listeners,
             threading.Thread(target=self._beat, name="heartbeat", daemon=True),
-            threading.Thread(target=self._perform, name="effects", daemon=True),
+            Performer(performing(self.services), self.name, self.stopping),
         ]
         for thread in companions:
             thread.start()
@@ -82,7 +88,7 @@ class Worker:
                 self.woken.clear()
                 if not self.step():
                     self.woken.wait(SWEEP_SECONDS)
-            except psycopg.OperationalError as error:
+            except Exception as error:
                 self._disconnected(error)
         for listener in listeners:
             listener.stopping.set()
@@ -95,7 +101,7 @@ class Worker:
         """Work until nothing is left or the time is over; return how many messages were read."""
         deadline = time.monotonic() + seconds
         total = 0
-        pool = ThreadPoolExecutor(EFFECT_THREADS, thread_name_prefix="effect")
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="effect")
         effects = [Effects(s, self.name, pool, self.woken) for s in performing(self.services)]
         try:
             while time.monotonic() < deadline and not self.stopping.is_set():
@@ -119,13 +125,13 @@ class Worker:
             if every.due():
                 action()
         done = self._relay()
-        horizons = self._look_ahead()
+        ahead = self._look_ahead()
         for drain in self.drains:
             if not drain.leases.held:
                 continue
             conn = self._conn(drain.service.database)
             try:
-                handled = drain.step(conn, drain.horizons(horizons))
+                handled = drain.step(conn, drain.horizons(ahead))
             except Fenced as error:
                 logger.warning("%s", error)
                 handled = 1
@@ -152,16 +158,11 @@ class Worker:
                 logger.warning("%s", error)
 
     def _relay(self) -> int:
+        """Copy into the inboxes what other databases hold for these services."""
         copied = 0
-        for target in self.services:
-            for source in services():
-                if source.database != target.database:
-                    names = subscribed_names(target.label, source.label)
-                    if names:
-                        copied += relay.copy(
-                            self._conn(source.database), self._conn(target.database),
-                            source, target, names,
-                        )  # fmt: skip
+        for target, source, names in self._abroad:
+            conns = self._conn(source.database), self._conn(target.database)
+            copied += relay.Relay(source, target, *conns, names).copy()
         return copied
 
     def _look_ahead(self) -> dict[str, int]:
@@ -169,12 +170,8 @@ class Worker:
         logs_by_alias: dict[str, set[str]] = {}
         for drain in self.drains:
             logs_by_alias.setdefault(drain.service.database, set()).update(drain.sources.values())
-        for alias, tables in logs_by_alias.items():
-            logs = sorted(tables)
-            calls = ", ".join("messaging_horizon(%b::text, %b::bigint)" for _ in logs)
-            known = [value for log in logs for value in (log, self._horizons.get(log, 0))]
-            row = self._conn(alias).execute(f"SELECT {calls}", known).fetchone()
-            self._horizons.update(zip(logs, row or (), strict=True))
+        for alias, logs in logs_by_alias.items():
+            self._horizons.update(horizons(self._conn(alias), sorted(logs), self._horizons))
         return self._horizons
 
     def _beat(self) -> None:
@@ -190,42 +187,6 @@ class Worker:
             except psycopg.Error as error:
                 logger.warning("heartbeat failed: %s", error)
 
-    def _perform(self) -> None:
-        """Carry out effects until told to stop, then wait for the calls under way."""
-        woken = threading.Event()
-        performers = performing(self.services)
-        listeners = [wakeup.Listener(a, woken) for a in {s.database for s in performers}]
-        for listener in listeners:
-            listener.start()
-        with ThreadPoolExecutor(EFFECT_THREADS, thread_name_prefix="effect") as pool:
-            effects = [Effects(s, self.name, pool, woken) for s in performers]
-            while not self.stopping.is_set():
-                try:
-                    self._perform_with(effects, woken)
-                except psycopg.OperationalError as error:
-                    logger.warning("effects lost the database: %s", error)
-                    self.stopping.wait(RECONNECT_SECONDS)
-        for listener in listeners:
-            listener.stopping.set()
-
-    def _perform_with(self, effects: list[Effects], woken: threading.Event) -> None:
-        conns = {alias: connect(alias) for alias in {e.service.database for e in effects}}
-        try:
-            while not self.stopping.is_set():
-                woken.clear()
-                if sum(e.step(conns[e.service.database]) for e in effects):
-                    for alias in conns:
-                        wakeup.wake(alias)
-                    continue
-                due = [e.next_due(conns[e.service.database]) for e in effects]
-                soonest = min((seconds for seconds in due if seconds is not None), default=5.0)
-                woken.wait(min(max(soonest, 0.01), SWEEP_SECONDS))
-            for each in effects:
-                each.finish(conns[each.service.database], FINISH_SECONDS)
-        finally:
-            for conn in conns.values():
-                conn.close()
-
     def _conn(self, alias: str) -> Connection:
         conn = self._connections.get(alias)
         if conn is None or conn.closed:
@@ -233,7 +194,10 @@ class Worker:
         return conn
 
     def _disconnected(self, error: Exception) -> None:
-        logger.warning("database lost, trying again: %s", error)
+        if isinstance(error, psycopg.OperationalError):
+            logger.warning("database lost, trying again: %s", error)
+        else:
+            logger.error("a pass over the work failed, trying again", exc_info=error)
         for conn in self._connections.values():
             conn.close()
         self._connections.clear()
@@ -276,8 +240,3 @@ def readable(target: ServiceConfig) -> dict[str, str]:
     if any(source.database != target.database for source in services()):
         sources["inbox"] = target.tables.inbox._meta.db_table
     return sources
-
-
-def performing(chosen: Sequence[ServiceConfig]) -> list[ServiceConfig]:
-    """Those services that have effect handlers."""
-    return [s for s in chosen if any(h.kind == "performs" for h in handlers(s.label))]

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import structlog
 from django.conf import settings
 from django.http import HttpRequest
 from ninja import NinjaAPI
@@ -72,7 +73,11 @@ class Rule:
 
     def __call__(self, request: HttpRequest) -> Caller:
         """The caller. Raises Unauthenticated or Forbidden."""
-        caller = caller_of(request)
+        caller = self._admit(caller_of(request))
+        structlog.contextvars.bind_contextvars(tenant=caller.tenant, actor=caller.actor)
+        return caller
+
+    def _admit(self, caller: Caller | None) -> Caller:
         if not self.scopes:
             return caller or anonymous()
         if caller is None:
@@ -187,7 +192,7 @@ def access_table(api: NinjaAPI) -> Iterator[Access]:
     yield from sorted(rows, key=lambda row: (row.path, row.method))
 
 
-def as_markdown(rows: Iterator[Access]) -> str:
+def as_markdown(rows: Iterable[Access]) -> str:
     """The access table as it stands in `docs/access.md`."""
     lines = [
         "# Who may call what",

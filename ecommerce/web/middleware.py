@@ -27,21 +27,22 @@ class RequestContext:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         correlation, shown = correlation_of(request.headers.get(HEADER))
         request.correlation_id = correlation  # type: ignore[attr-defined]
+        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation))
         try:
             response = self._respond(request)
         finally:
-            structlog.contextvars.unbind_contextvars("correlation_id")
+            structlog.contextvars.clear_contextvars()
         response[HEADER] = shown
         if getattr(request, "read_was_stale", False):
             response["X-Consistency"] = "stale"
         return response
 
     def _respond(self, request: HttpRequest) -> HttpResponseBase:
+        if "\0" in request.path_info:  # PostgreSQL's text has none, so nothing has such an id
+            return problem(request, 404)
         if not is_api(request):
             return self.get_response(request)
-        if "\0" in request.path_info:
-            return problem(request, 404)
         response = self.get_response(request)
         if response.status_code < 400 or response.get("Content-Type", "").startswith(MEDIA_TYPE):
             return response

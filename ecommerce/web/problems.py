@@ -18,7 +18,7 @@ import psycopg_pool
 import structlog
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -93,7 +93,7 @@ def failed(request: HttpRequest, error: Exception) -> HttpResponse:
         return problem(request, 503)
     if isinstance(error, RequestDataTooBig):
         return problem(request, 413)
-    if isinstance(error, SuspiciousOperation):
+    if isinstance(error, SuspiciousOperation | UnreadablePostError):
         return problem(request, 400)
     log.error("request failed", path=request.path, exc_info=error)
     return problem(request, 500)

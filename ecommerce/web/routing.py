@@ -76,7 +76,9 @@ class Api(ninja.NinjaAPI):
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
         """The OpenAPI document, with what Ninja does not know of."""
         document = super().get_openapi_schema(**options)
-        schemas = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = Problem.model_json_schema(
+            ref_template="#/components/schemas/{model}", mode="serialization"
+        )
         components = document["components"]
         components["schemas"].update(schemas.pop("$defs"), Problem=schemas)
         components["securitySchemes"] = {"token": TOKEN_SCHEME}

@@ -6,7 +6,7 @@ decimals. The conversion is exact in both directions and happens only here.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import (
@@ -46,7 +46,7 @@ def minor_units(number: Decimal | int) -> int:
             raise ValueError("This is larger than any amount of money taken here.")
         if cents != cents.to_integral_value():
             raise ValueError("An amount of money has at most two decimals.")
-    except InvalidOperation:
+    except ArithmeticError:
         raise ValueError("Write an amount of money as a number such as 19.99.") from None
     return int(cents)
 

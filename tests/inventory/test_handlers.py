@@ -119,7 +119,8 @@ class Shop:
 
     def assert_rows_are_folds(self) -> None:
         for row in (*self.stock.values(), *self.reservations.values()):
-            stream = f"{row.key.removesuffix('_id')}/{getattr(row, row.key)}"
+            (key,) = row.key_columns()
+            stream = f"{key.removesuffix('_id')}/{getattr(row, key)}"
             own = [e for e in self.events if contract_of(e).stream_of(e) == stream]
             assert fold(row, own) == columns(row)
 
@@ -163,8 +164,8 @@ def test_a_new_product_has_its_first_stock() -> None:
     ]
     assert (product.price, product.currency, product.active) == (1999, "USD", True)
     assert (stock.warehouse, stock.on_hand, stock.reserved) == ("main", 100, 0)
-    assert fold(product, events) == columns(product)  # type: ignore[arg-type]
-    assert fold(stock, events) == columns(stock)  # type: ignore[arg-type]
+    assert fold(product, events) == columns(product)
+    assert fold(stock, events) == columns(stock)
 
 
 def test_a_new_product_without_stock_has_no_restock_in_its_ledger() -> None:
@@ -335,9 +336,7 @@ def test_lines_of_one_product_are_summed_before_they_are_compared_with_the_stock
 
     events = shop.reserve("o1", ("1", "scarf", 3), ("2", "scarf", 3))
 
-    assert events == [
-        InventoryInsufficient(order_id="o1", shortages=(Shortage("scarf", 6, 5),))
-    ]
+    assert events == [InventoryInsufficient(order_id="o1", shortages=(Shortage("scarf", 6, 5),))]
     assert shop.levels("scarf") == (5, 0, 5)
 
 

@@ -65,15 +65,15 @@ LEDGER: list[Message] = [
 
 
 def level_after(events: list[tuple[int, Message]]) -> InventoryLevel:
-    level = None
+    level: InventoryLevel | None = None
     for minute, event in events:
-        level = projections.inventory_levels(event, level, at(minute)) or level  # type: ignore[arg-type]
+        level = projections.inventory_levels(event, level, at(minute)) or level
     assert level is not None
     return level
 
 
 def test_the_first_event_of_a_product_makes_its_level() -> None:
-    level = projections.inventory_levels(LEDGER[0], None, at(0))  # type: ignore[arg-type]
+    level = projections.inventory_levels(LEDGER[0], None, at(0))
 
     assert level is not None
     assert (level.product_id, level.name, level.available) == ("scarf", "Club Scarf", 0)
@@ -82,7 +82,7 @@ def test_the_first_event_of_a_product_makes_its_level() -> None:
 def test_an_existing_level_is_changed_and_not_returned() -> None:
     level = level_after([(0, LEDGER[0])])
 
-    returned = projections.inventory_levels(LEDGER[1], level, at(1))  # type: ignore[arg-type]
+    returned = projections.inventory_levels(LEDGER[1], level, at(1))
 
     assert returned is None
     assert (level.quantity, level.last_updated) == (20, START + timedelta(minutes=1))

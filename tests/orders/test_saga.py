@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from ecommerce.messaging.errors import Conflict
-from ecommerce.messaging.messages import Message
+from ecommerce.messaging.messages import Message, contract_of
 from inventory.contracts import (
     CommitInventory,
     InventoryInsufficient,
-    InventoryReserved,
     ReleaseInventory,
     Shortage,
 )
@@ -73,11 +72,13 @@ STEPS = {
 
 
 def answer(event: Any, rows: Rows) -> list[Message]:
-    if isinstance(event, InventoryReserved | InventoryInsufficient):
-        return saga.inventory_answered(event, *rows, context())
-    if type(event).__module__ == "payments.contracts":
-        return saga.payment_answered(event, *rows, context())
-    return saga.shipping_answered(event, *rows, context())
+    handlers = {
+        "inventory": saga.inventory_answered,
+        "payments": saga.payment_answered,
+        "shipping": saga.shipping_answered,
+    }
+    messages: list[Message] = handlers[contract_of(event).service](event, *rows, context())
+    return messages
 
 
 def expire(rows: Rows) -> list[Message]:
@@ -86,12 +87,15 @@ def expire(rows: Rows) -> list[Message]:
     assert fulfilment.deadline_at is not None
     command = ExpireOrder(order_id="o1", deadline=fulfilment.deadline_at)
     fulfilment.deadline_at = None
-    return saga.expire_order(command, fulfilment, order, context())
+    messages: list[Message] = saga.expire_order(command, fulfilment, order, context())
+    return messages
 
 
 def cancel(rows: Rows) -> list[Message]:
     fulfilment, order = rows
-    return cancel_order(CancelOrder(order_id="o1"), order, fulfilment, context())
+    command = CancelOrder(order_id="o1")
+    messages: list[Message] = cancel_order(command, order, fulfilment, context())
+    return messages
 
 
 def release(reason: str) -> ReleaseInventory:

@@ -83,6 +83,7 @@ def test_goods_to_be_collected_cost_nothing_and_need_no_label() -> None:
 
     assert (label.carrier, label.cost) == ("Warehouse collection", Money(0, "USD"))
     assert label.label_url == ""
+    assert label.estimated_delivery == date(2026, 3, 3)
 
 
 def test_a_retry_gets_the_same_label_even_on_another_day() -> None:
@@ -202,7 +203,7 @@ def test_the_carrier_is_chosen_by_a_setting(settings: Settings) -> None:
     assert isinstance(carrier(), SimulatedCarrier)
 
     settings.SHIPPING_CARRIER = "pigeon"
-    with pytest.raises(ImproperlyConfigured, match="'pigeon'. Use one of: simulated"):
+    with pytest.raises(ImproperlyConfigured, match=r"'pigeon'\. Use one of: simulated"):
         carrier()
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 from ecommerce.identity import tenants
 from ecommerce.identity.models import ApiToken, Tenant
 
 
 @pytest.fixture(autouse=True)
-def _closed(settings: SettingsWrapper) -> Iterator[None]:
+def _closed(settings: Settings) -> Iterator[None]:
     settings.SHOP_OPEN = False
     tenants.forget()
     yield
@@ -22,7 +22,7 @@ def _closed(settings: SettingsWrapper) -> Iterator[None]:
 
 
 @pytest.fixture
-def open_shop(settings: SettingsWrapper) -> None:
+def open_shop(settings: Settings) -> None:
     settings.SHOP_OPEN = True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import structlog
 from django.contrib import admin
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -91,6 +92,12 @@ def who(request: ApiRequest) -> dict[str, Any]:
         "customerId": caller.customer_id,
         "correlationId": request.correlation_id,
     }
+
+
+@router.get("/log", auth=public)
+def log_context(request: ApiRequest) -> dict[str, Any]:
+    """What every line of the log says during this request."""
+    return structlog.contextvars.get_contextvars()
 
 
 @router.post("/who", auth=public)

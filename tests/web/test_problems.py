@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
+import structlog
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 pytestmark = [pytest.mark.urls("tests.web.shop"), pytest.mark.django_db]
 WithToken = Callable[..., Client]
 
 
-def problem_of(response: HttpResponse) -> dict[str, Any]:
+def problem_of(response: Any) -> dict[str, Any]:
     """The problem document, checked for what all of them have."""
     assert response["Content-Type"] == "application/problem+json"
     document: dict[str, Any] = json.loads(response.content)
@@ -28,10 +28,9 @@ def problem_of(response: HttpResponse) -> dict[str, Any]:
     return document
 
 
-def post(client: Client, body: object) -> HttpResponse:
+def post(client: Client, body: object) -> Any:
     text = body if isinstance(body, str | bytes) else json.dumps(body)
-    response: HttpResponse = client.post("/api/things", text, content_type="application/json")  # type: ignore[assignment]
-    return response
+    return client.post("/api/things", text, content_type="application/json")
 
 
 def thing(**changes: object) -> dict[str, object]:
@@ -117,7 +116,7 @@ def test_a_method_that_is_not_allowed_names_those_that_are(writer: Client) -> No
     assert {method.strip() for method in response["Allow"].split(",")} == {"GET", "DELETE"}
 
 
-def test_a_body_that_is_too_large_is_a_413(writer: Client, settings: SettingsWrapper) -> None:
+def test_a_body_that_is_too_large_is_a_413(writer: Client, settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
 
     assert problem_of(post(writer, "x" * 101))["status"] == 413
@@ -141,7 +140,7 @@ def test_a_bug_is_logged_and_shown_without_internals(
 
 
 def test_a_bug_is_shown_without_internals_even_while_debugging(
-    client: Client, settings: SettingsWrapper
+    client: Client, settings: Settings
 ) -> None:
     settings.DEBUG = True
 
@@ -159,7 +158,7 @@ def test_an_absent_database_is_worth_another_try(client: Client) -> None:
 def test_a_host_that_is_not_ours_gets_a_problem_document() -> None:
     response = Client(headers={"host": "evil.example"}).get("/api/who")
 
-    assert problem_of(response)["status"] == 400  # type: ignore[arg-type]
+    assert problem_of(response)["status"] == 400
 
 
 def test_pages_keep_their_own_errors(client: Client) -> None:
@@ -203,3 +202,11 @@ def test_the_same_text_is_always_the_same_id_in_messages(client: Client) -> None
 
 def test_pages_have_a_correlation_id_too(client: Client) -> None:
     assert len(client.get("/page")["X-Correlation-ID"]) == 36
+
+
+def test_the_log_knows_the_request_while_it_lasts(client: Client) -> None:
+    said = client.get("/api/log", headers={"x-correlation-id": "cart-17"}).json()
+
+    assert set(said) == {"correlation_id", "tenant", "actor"}
+    assert (said["tenant"], said["actor"]) == ("main", "anonymous")
+    assert structlog.contextvars.get_contextvars() == {}

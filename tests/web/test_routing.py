@@ -15,6 +15,14 @@ def answer(request: ApiRequest) -> None:
     """Answer."""
 
 
+def answer_thing(request: ApiRequest, thing_id: str) -> None:
+    """Answer about a thing."""
+
+
+def answer_other(request: ApiRequest, other_id: str) -> None:
+    """Answer about another."""
+
+
 def test_an_operation_without_a_rule_is_refused() -> None:
     with pytest.raises(ConfigError, match="does not say who may call it"):
         Router().get("/open")(answer)
@@ -27,8 +35,8 @@ def test_a_rule_for_nobody_in_particular_must_be_said_as_public() -> None:
 
 def test_two_services_may_share_an_address_but_must_agree_on_its_ids() -> None:
     first, second = Router(), Router()
-    first.get("/things/{thing_id}", auth=public)(answer)
-    second.delete("/things/{id}", auth=public)(answer)
+    first.get("/things/{thing_id}", auth=public)(answer_thing)
+    second.delete("/things/{other_id}", auth=public)(answer_other)
     api = Api(urls_namespace="disagreeing")
     api.add_router("", first)
     api.add_router("", second)
@@ -43,7 +51,7 @@ def test_the_access_table_has_every_operation_with_its_rule() -> None:
     assert ("DELETE", "/api/things/{customer_id}", "`operations`") in rows
     assert ("GET", "/api/things/{customer_id}", "`orders:read` or `operations`") in rows
     assert ("GET", "/api/who", "everyone") in rows
-    assert len(rows) == 8
+    assert len(rows) == 9
 
 
 def test_the_api_document_names_problems_scopes_and_keys() -> None:

@@ -31,20 +31,24 @@ def test_an_amount_survives_the_way_out_and_in_again(cents: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cents", "text"), [(3998, b"39.98"), (4000, b"40.00"), (5, b"0.05"), (0, b"0.00"), (-250, b"-2.50")]
+    ("cents", "text"),
+    [(3998, b"39.98"), (4000, b"40.00"), (5, b"0.05"), (0, b"0.00"), (-250, b"-2.50")],
 )
 def test_an_amount_is_shown_with_two_decimals(cents: int, text: bytes) -> None:
     assert to_json(Total(total_amount=cents)) == b'{"totalAmount":' + text + b"}"
 
 
 @pytest.mark.parametrize(
-    ("text", "cents"), [("19.99", 1999), ("20", 2000), ("1.1", 110), ("1e1", 1000), ("0", 0), ("-0.0", 0)]
+    ("text", "cents"),
+    [("19.99", 1999), ("20", 2000), ("1.1", 110), ("1e1", 1000), ("0", 0), ("-0.0", 0)],
 )
 def test_a_json_number_is_read_without_rounding(text: str, cents: int) -> None:
     assert Price.model_validate({"unitPrice": from_json(text.encode())}).unit_price == cents
 
 
-@pytest.mark.parametrize("text", ["0.001", "1e-9", "-0.01", "1e400", '"1.00"', "true", "null", "[1]"])
+@pytest.mark.parametrize(
+    "text", ["0.001", "1e-9", "-0.01", "1e400", '"1.00"', "true", "null", "[1]"]
+)
 def test_what_is_not_an_amount_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         Price.model_validate({"unitPrice": from_json(text.encode())})

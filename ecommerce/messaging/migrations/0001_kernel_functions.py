@@ -39,20 +39,21 @@ BEGIN
     IF drawn <= known THEN
         RETURN known;
     END IF;
-    IF NOT pg_try_advisory_lock(messaging_log_key(log)) THEN
+    IF NOT pg_try_advisory_xact_lock(messaging_log_key(log)) THEN
         BEGIN
             PERFORM set_config('lock_timeout', '50ms', true);
-            PERFORM pg_advisory_lock(messaging_log_key(log));
+            PERFORM pg_advisory_xact_lock(messaging_log_key(log));
         EXCEPTION WHEN lock_not_available THEN
             RETURN known;
         END;
     END IF;
     EXECUTE head INTO drawn;
-    PERFORM pg_advisory_unlock(messaging_log_key(log));
     RETURN drawn;
 END $$;
 COMMENT ON FUNCTION messaging_horizon IS
-    'The position up to which a log can be read without missing a late commit; known if in doubt.';
+    'The position up to which a log can be read without missing a late commit; known if in doubt. '
+    'Call it in a transaction of its own, which ends the lock: a session lock would stay behind '
+    'when it is granted in the instant of its time-out.';
 """
 
 UNDO = """

@@ -1,0 +1,148 @@
+"""Notifications and the mailbox in the admin, to read; and a tenant's own texts, to edit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+
+from ecommerce.identity import tenants
+from ecommerce.messaging.bus import execute
+from ecommerce.messaging.errors import Invalid
+
+from .contracts import SaveTemplate
+from .handlers import save_template
+from .models import TEMPLATES, Contact, Mail, MailFault, Notification, Template
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows to look at."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "order_id",
+        "notification_type",
+        "channel",
+        "recipient",
+        "status",
+        "sent_at",
+        "error",
+    )
+    list_filter = ("status", "notification_type", "channel", "tenant")
+    search_fields = ("order_id", "customer_id", "recipient", "provider_id")
+    ordering = ("-id",)
+
+
+@admin.register(Contact)
+class ContactAdmin(ReadOnlyAdmin):
+    list_display = ("customer_id", "name", "email", "phone")
+    list_filter = ("tenant",)
+    search_fields = ("customer_id", "name", "email")
+    ordering = ("customer_id",)
+
+
+@admin.register(Mail)
+class MailAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "channel", "recipient", "subject", "key")
+    list_filter = ("channel", "created_at")
+    search_fields = ("recipient", "subject", "key")
+    ordering = ("-id",)
+
+
+@admin.register(MailFault)
+class MailFaultAdmin(ReadOnlyAdmin):
+    list_display = ("key", "times")
+    search_fields = ("key",)
+    ordering = ("-id",)
+
+
+class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A tenant's texts, checked as the command that saves them checks them."""
+
+    template_id = forms.ChoiceField(
+        label="Notification",
+        choices=[(name, name) for name in TEMPLATES],
+        widget=UnfoldAdminSelectWidget,
+    )
+    subject = forms.CharField(
+        required=False, help_text="Empty for the shipped text.", widget=UnfoldAdminTextareaWidget
+    )
+    text = forms.CharField(
+        required=False, help_text="Empty for the shipped text.", widget=UnfoldAdminTextareaWidget
+    )
+    html = forms.CharField(
+        required=False,
+        label="HTML",
+        help_text="Empty for the shipped text.",
+        widget=UnfoldAdminTextareaWidget,
+    )
+
+    class Meta:
+        model = Template
+        fields = ("template_id", "subject", "text", "html")
+
+    def command(self) -> SaveTemplate:
+        """What the form asks for."""
+        # A template that exists is not renamed: the field is not in its form then.
+        fields = {"template_id": self.instance.template_id} | self.cleaned_data
+        return SaveTemplate(**fields)
+
+    def clean(self) -> None:
+        super().clean()
+        if self.errors:
+            return
+        try:
+            save_template(self.command())
+        except Invalid as refusal:
+            self.add_error(refusal.field, refusal.detail)
+
+
+@admin.register(Template)
+class TemplateAdmin(ModelAdmin):
+    form = TemplateForm
+    list_display = ("template_id", "tenant", "subject")
+    list_filter = ("tenant", "template_id")
+    ordering = ("tenant", "template_id")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Template | None = None) -> Any:
+        return ("template_id",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False  # empty texts bring the shipped ones back
+
+    def save_model(
+        self, request: HttpRequest, obj: Template, form: TemplateForm, change: object
+    ) -> None:
+        """Save by the command, so that who changed which text when is on record."""
+        execute(
+            form.command(),
+            tenant=obj.tenant or tenants.default(),
+            actor=f"user:{request.user.pk}",
+        )
+        messages.success(request, "The texts are saved and in force within a few seconds.")
+
+    # The projection makes the row: Django's own messages would link to one that never exists.
+    def response_add(
+        self, request: HttpRequest, obj: Template, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        response: HttpResponse = self.response_post_save_add(request, obj)
+        return response
+
+    def response_change(self, request: HttpRequest, obj: Template) -> HttpResponse:
+        response: HttpResponse = self.response_post_save_change(request, obj)
+        return response

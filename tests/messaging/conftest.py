@@ -1,0 +1,66 @@
+"""What the kernel's tests use: a clock to be moved, workers to be moved, and a clean registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from ecommerce.messaging import database, deadlines, registry, wakeup
+from ecommerce.messaging.database import Connection, connect
+from tests.messaging.steps import Puppet
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Handlers that a test registers are gone afterwards, and so are threads and connections."""
+    monkeypatch.setattr(registry, "_handlers", dict(registry._handlers))
+    listeners = {message: list(found) for message, found in registry._by_message.items()}
+    monkeypatch.setattr(registry, "_by_message", listeners)
+    monkeypatch.setattr(deadlines, "_deadlines", list(deadlines._deadlines))
+    yield
+    wakeup.close()
+    database.close_pools()
+
+
+class Clock:
+    """The database's clock, for everyone who asks `messaging_now()`."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += seconds
+        with connect("default") as conn:
+            conn.execute(
+                "INSERT INTO messaging_clock (ahead) VALUES (make_interval(secs => %b::float8)) "
+                "ON CONFLICT (only_row) DO UPDATE SET ahead = excluded.ahead",
+                (self.ahead,),
+            )
+
+
+@pytest.fixture
+def clock(transactional_db: None) -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def puppet(transactional_db: None) -> Iterator[Callable[..., Puppet]]:
+    """Make a worker of one service that the test moves by hand."""
+    made: list[Puppet] = []
+
+    def make(label: str, name: str = "") -> Puppet:
+        made.append(Puppet(label, name or f"worker-{len(made) + 1}"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.conn.close()
+
+
+@pytest.fixture
+def connection(transactional_db: None) -> Iterator[Callable[[], Connection]]:
+    """Open a connection of the test's own, in autocommit mode."""
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(connect("default"))
