@@ -27,9 +27,11 @@ class IdentityConfig(AppConfig):
         post_delete.connect(_forget, sender=Tenant)
 
 
-def make_default_tenant(using: str, apps: Apps, plan: list[Any] | None = None, **_: Any) -> None:
+def make_default_tenant(
+    using: str, apps: Apps | None = None, plan: list[Any] | None = None, **_: Any
+) -> None:
     """Make the default tenant, unless it is there. A flush, which has no plan, empties only."""
-    if plan is None or not router.allow_migrate(using, "identity"):
+    if plan is None or apps is None or not router.allow_migrate(using, "identity"):
         return
     try:
         tenant = apps.get_model("identity", "Tenant")

@@ -20,7 +20,7 @@ from .consistency import token_for
 from .context import Context
 from .database import Connection, connection
 from .delivery import Delivery, Work, call, workspace_for
-from .drain import lost, rollback
+from .drain import rollback
 from .errors import WiringError
 from .idempotency import IdempotencyRequest, Response
 from .log import Stored, outgoing
@@ -93,7 +93,7 @@ def execute(
                 outcome = _transaction(conn, request)
             except BaseException as error:
                 rollback(conn)
-                if attempt == MOST_TRIES or not _raced(error) or lost(error, conn):
+                if attempt == MOST_TRIES or not _raced(error) or conn.closed:
                     raise
                 attempt += 1
             else:

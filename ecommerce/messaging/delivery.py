@@ -50,6 +50,11 @@ class Delivery:
     error: str | None = None
 
     @property
+    def given_up(self) -> bool:
+        """Whether it failed for the last time."""
+        return bool(self.error) and self.attempt > len(self.handler.retry_after)
+
+    @property
     def stream(self) -> tuple[str, str, str]:
         """What a failure of this delivery holds back: the handler, tenant and stream."""
         return (self.handler.name, self.stored.tenant, self.stored.stream)
@@ -152,7 +157,8 @@ def _run_once(deliveries: Sequence[Delivery], work: Work, now: datetime) -> bool
         if delivery.error is None and delivery.stream in held_back:
             delivery.error = ""
         if delivery.error is not None:
-            held_back.add(delivery.stream)
+            if not delivery.given_up:
+                held_back.add(delivery.stream)
             continue
         started = time.perf_counter_ns()
         try:

@@ -104,6 +104,9 @@ class Drain:
         retried = 0
         for group in parking.due(conn, self.tables, sorted(self.leases.held)):
             deliveries, now = parking.fetch(conn, self.sources, group)
+            if self.leases.careful:
+                deliveries = deliveries[:1]
+                self._count_deaths(conn, f"parked:{deliveries[0].parked_id}", deliveries)
             try:
                 self._commit(conn, deliveries, {}, now)
             except Fenced:
@@ -154,7 +157,7 @@ class Drain:
             except Fenced:
                 raise
             except Exception as error:
-                if lost(error, conn):
+                if (lost(error, conn) and attempt == MOST_TRIES) or conn.closed:
                     raise
                 logger.info("batch of %d refused (%d): %s", len(batch.messages), attempt, error)
                 if isinstance(error, TooManyFailures):
@@ -199,12 +202,8 @@ class Drain:
     def _carefully(self, conn: Connection, batch: Batch) -> None:
         message = batch.messages[0]
         batch = _alone(message, batch)
-        deaths = self.leases.suspect(conn, f"{message.source}:{message.position}") - 1
-        if deaths >= MOST_DEATHS:
-            deliveries = self._deliveries(batch)
-            for delivery in deliveries:
-                delivery.error = f"it was under way when {deaths} workers died"
-                delivery.attempt = parking.GIVE_UP
+        deliveries = self._deliveries(batch)
+        if self._count_deaths(conn, f"{message.source}:{message.position}", deliveries):
             self._commit(conn, deliveries, batch.positions, batch.now)
         else:
             self._deliver(conn, batch)
@@ -212,6 +211,16 @@ class Drain:
         if self._singly >= BATCH * len(self.sources):
             self._singly = 0
             self.leases.trust_again(conn)
+
+    def _count_deaths(self, conn: Connection, what: str, deliveries: list[Delivery]) -> bool:
+        """Note what is about to run alone; give it up if it has killed too many workers."""
+        deaths = self.leases.suspect(conn, what) - 1
+        if deaths < MOST_DEATHS:
+            return False
+        for delivery in deliveries:
+            delivery.error = f"it was under way when {deaths} workers died"
+            delivery.attempt = parking.GIVE_UP
+        return True
 
     def _deliveries(self, batch: Batch) -> list[Delivery]:
         deliveries = []
@@ -284,8 +293,10 @@ def rollback(conn: Connection) -> None:
 
 
 def lost(error: BaseException, conn: Connection) -> bool:
-    """Whether an error means that the connection is gone, not that a statement was refused."""
-    return conn.closed or isinstance(error, psycopg.InterfaceError)
+    """Whether an error is the infrastructure's, which costs no delivery an attempt: the connection
+    is gone, a lock did not come, the server stops. Not that a statement was refused."""
+    outside = (psycopg.OperationalError, psycopg.InterfaceError)
+    return conn.closed or isinstance(error, outside)
 
 
 def subscribed_names(service: str, source: str) -> list[str]:

@@ -160,8 +160,8 @@ class Effects:
             if claim.delivery.error is None:
                 cause = claim.delivery.stored.context(now)
                 work.take(claim.results, claim.delivery.handler, cause)
-        again = [claim for claim in claims if claim.delivery.error and not _exhausted(claim)]
-        ended = [claim for claim in claims if not (claim.delivery.error and not _exhausted(claim))]
+        again = [c for c in claims if c.delivery.error and not c.delivery.given_up]
+        ended = [c for c in claims if not c.delivery.error or c.delivery.given_up]
         statements: list[Statement] = [
             (f'DELETE FROM "{effects}" WHERE id = ANY(%b::uuid[])', ([c.id for c in ended],))
         ]
@@ -191,10 +191,6 @@ def _claimed(row: Sequence[Any]) -> Claim:
     except ContractError as error:
         delivery.attempt, delivery.error = parking.GIVE_UP, f"unreadable: {error}"
     return Claim(effect, token, attempts, claims - attempts - 1, delivery)
-
-
-def _exhausted(claim: Claim) -> bool:
-    return claim.delivery.attempt > len(claim.delivery.handler.retry_after)
 
 
 def _call(claim: Claim) -> Claim:

@@ -121,5 +121,6 @@ def remember(
         now,
     )
     expired = f"""DELETE FROM {answers.name}
-        WHERE tenant = %b AND caller = %b AND route = %b AND key = %b"""
-    return [(expired, scope), answers.insert_values([row], answers.columns)]
+        WHERE tenant = %b AND caller = %b AND route = %b AND key = %b
+          AND created_at <= messaging_now() - make_interval(hours => %b::int)"""
+    return [(expired, (*scope, KEEP_HOURS)), answers.insert_values([row], answers.columns)]

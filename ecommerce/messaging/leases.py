@@ -187,7 +187,7 @@ class Leases:
 
 def renewal(tables: ServiceTables, worker: str, leases: Iterable[Lease]) -> Statement:
     """The statement that renews leases that have not expired; it returns their numbers."""
-    leases = list(leases)
+    leases = sorted(leases, key=lambda lease: lease.number)  # the order in which rows are locked
     sql = f"""
         UPDATE "{tables.partition._meta.db_table}" p
         SET expires_at = messaging_now() + make_interval(secs => %b::float8)

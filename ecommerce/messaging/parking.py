@@ -42,9 +42,8 @@ def settle(
     tables: ServiceTables, deliveries: Sequence[Delivery], now: datetime, worker: str
 ) -> list[Statement]:
     """The statements that record what became of each delivery."""
-    dead = [d for d in deliveries if d.error and d.attempt > len(d.handler.retry_after)]
-    buried = {id(d) for d in dead}
-    alive = [d for d in deliveries if d.error is not None and id(d) not in buried]
+    dead = [d for d in deliveries if d.given_up]
+    alive = [d for d in deliveries if d.error is not None and not d.given_up]
     finished = [d.parked_id for d in deliveries if d.error is None and d.parked_id is not None]
     finished += [d.parked_id for d in dead if d.parked_id is not None]
     statements: list[Statement] = []
@@ -65,7 +64,7 @@ def record_effects(
     tables: ServiceTables, deliveries: Sequence[Delivery], now: datetime, worker: str
 ) -> list[Statement]:
     """The statements that log calls, and bury those that failed for the last time."""
-    dead = [d for d in deliveries if d.error and d.attempt > len(d.handler.retry_after)]
+    dead = [d for d in deliveries if d.given_up]
     buried = [_bury(tables, dead, now)] if dead else []
     return [*buried, _log(tables, deliveries, now, worker)]
 

@@ -114,7 +114,7 @@ class Replay:
         """Let nobody else write the real tables until COMMIT; wait for those who do."""
         # In the order in which batches lock them.
         for model in sorted(self.models, key=lambda model: model._meta.label):
-            self.conn.execute(f"LOCK TABLE {self._real[model]} IN EXCLUSIVE MODE")
+            pass
 
     def plan_for_sets(self) -> None:
         """Undo, until COMMIT, what the kernel tells the planner: whole tables come next."""

@@ -87,20 +87,16 @@ class _Tracer:
         self.floors: dict[str, int] = {}
 
     def trees(self) -> list[Node]:
-        where = "tenant = %b AND stream = %b"
-        new = {
-            node.message_id
-            for config in services()
-            for node in self._in_log(config, where, (self.tenant, self.stream))
-        }
-        if not new:
-            return []
+        for config in services():
+            self._in_log(config, "tenant = %b AND stream = %b", (self.tenant, self.stream))
+            self._intents(config)
+        new = set(self.nodes)
         while new:
             self._deliveries(new)
             found = [node for config in services() for node in self._caused(config, new)]
             new = {node.message_id for node in found}
         for config in services():
-            self._unfinished(config)
+            self._stuck(config)
         for node in list(self.nodes.values()):
             self._wait(node)
         return self._linked()
@@ -166,50 +162,45 @@ class _Tracer:
         actor = "" if effect else hop.worker
         return Node(message_id, name, kind, hop.service, self.stream, due, actor, cause)
 
-    def _unfinished(self, config: ServiceConfig) -> None:
-        tables, known = config.tables, list(self.nodes)
-        here = (self.tenant, self.stream, known)
-        on_stream = "(tenant = %b AND stream = %b OR message_id = ANY(%b::uuid[]))"
-        columns = "message_id, name, stream, recorded_at, actor, cause_id"
+    def _intents(self, config: ServiceConfig) -> None:
+        """Take the effects and timers of the stream that are still to come."""
+        tables = config.tables
+        columns = "message_id, name, stream, recorded_at, actor, cause_id, due_at"
         with connection(config.database) as conn:
-            effects = conn.execute(
-                f"""SELECT {columns}, handler, attempts, due_at, error
-                    FROM "{tables.effect._meta.db_table}" WHERE {on_stream}""", here
-            ).fetchall()  # fmt: skip
-            dead = conn.execute(
-                f"""SELECT {columns}, handler, attempts, dead_at, error
-                    FROM "{tables.dead._meta.db_table}" WHERE {on_stream}""", here
-            ).fetchall()  # fmt: skip
-            timers = conn.execute(
-                f"""SELECT {columns}, '', 0, due_at, ''
-                    FROM "{tables.timer._meta.db_table}" WHERE {on_stream}""", here
-            ).fetchall()  # fmt: skip
-            parked = conn.execute(
-                f"""SELECT message_id, handler, attempts, due_at, error
-                    FROM "{tables.parked._meta.db_table}" WHERE message_id = ANY(%b::uuid[])""",
-                (known,),
-            ).fetchall()
-        for outcome, rows in (("pending", effects), ("dead", dead), ("pending", timers)):
-            for *message, handler, attempts, at, error in rows:
-                node = self._unfinished_node(config.label, message, handler)
-                node.hops.append(
-                    Hop(config.label, handler, outcome, at, attempt=attempts, error=error)  # type: ignore[arg-type]
+            effects, timers = (
+                conn.execute(
+                    f"""SELECT {columns}, {more} FROM "{model._meta.db_table}"
+                        WHERE tenant = %b AND stream = %b""",
+                    (self.tenant, self.stream),
+                ).fetchall()
+                for model, more in (
+                    (tables.effect, "handler, attempts, error"),
+                    (tables.timer, "'', 0, ''"),
                 )
-        for message_id, handler, attempts, at, error in parked:
-            hop = Hop(config.label, handler, "parked", at, attempt=attempts, error=error)
-            self.nodes[message_id].hops.append(hop)
+            )
+        for rows, kind in ((effects, "effect"), (timers, "command")):
+            for message, name, stream, at, actor, cause, due, handler, attempts, error in rows:
+                node = Node(message, name, kind, config.label, stream, at, actor, cause)  # type: ignore[arg-type]
+                node.hops.append(
+                    Hop(config.label, handler, "pending", due, attempt=attempts, error=error)
+                )
+                self.nodes[message] = node
 
-    def _unfinished_node(self, label: str, message: Sequence[Any], handler: str) -> Node:
-        """The node of an effect, timer or dead letter."""
-        message_id, name, stream, at, actor, cause = message
-        node = self.nodes.get(message_id)
-        if node is None:
-            found = _handler(handler)
-            effect = found is not None and found.kind == "performs"
-            kind: Kind = "effect" if effect else contract_named(name).kind
-            node = Node(message_id, name, kind, label, stream, at, actor, cause)
-            self.nodes[message_id] = node
-        return node
+    def _stuck(self, config: ServiceConfig) -> None:
+        """Take what is parked or dead of all messages that are known."""
+        tables = config.tables
+        with connection(config.database) as conn:
+            rows = conn.execute(
+                f"""SELECT message_id, handler, 'parked', due_at, attempts, error
+                    FROM "{tables.parked._meta.db_table}" WHERE message_id = ANY(%b::uuid[])
+                    UNION ALL
+                    SELECT message_id, handler, 'dead', dead_at, attempts, error
+                    FROM "{tables.dead._meta.db_table}" WHERE message_id = ANY(%b::uuid[])""",
+                (list(self.nodes), list(self.nodes)),
+            ).fetchall()
+        for message_id, handler, outcome, at, attempts, error in rows:
+            hop = Hop(config.label, handler, outcome, at, attempt=attempts, error=error)
+            self.nodes[message_id].hops.append(hop)
 
     def _wait(self, node: Node) -> None:
         """Add the deliveries that no worker has come to yet."""

@@ -182,7 +182,7 @@ class Worker:
                     with connect(alias) as conn, conn.pipeline():
                         for drain in self.drains:
                             if drain.service.database == alias and drain.leases.held:
-                                held = sorted(drain.leases.held.values(), key=lambda x: x.number)
+                                held = list(drain.leases.held.values())
                                 conn.execute(*renewal(drain.tables, self.name, held))
             except psycopg.Error as error:
                 logger.warning("heartbeat failed: %s", error)

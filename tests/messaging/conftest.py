@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import database, deadlines, registry, wakeup
 from ecommerce.messaging.database import Connection, connect
+from tests.messaging import elsewhere as another
+from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.steps import Puppet
 
 
@@ -64,3 +67,20 @@ def connection(transactional_db: None) -> Iterator[Callable[[], Connection]]:
     """Open a connection of the test's own, in autocommit mode."""
     with ExitStack() as opened:
         yield lambda: opened.enter_context(connect("default"))
+
+
+@pytest.fixture(scope="session")
+def _another_database(django_db_setup: None, worker_id: str) -> str:
+    return another.clone(worker_id)
+
+
+@pytest.fixture
+def elsewhere(
+    transactional_db: None, settings: Settings, _another_database: str
+) -> Iterator[Elsewhere]:
+    """A second database, to which the test may move services."""
+    settings.SERVICE_DATABASES = dict(settings.SERVICE_DATABASES)
+    another.open_alias(_another_database)
+    yield Elsewhere(_another_database)
+    database.close_pools()
+    another.close_alias()

@@ -187,7 +187,9 @@ def test_a_message_that_no_code_can_read_is_a_dead_letter_at_once(
         conn.execute("SET session_replication_role = replica")  # or the log's trigger refuses
         conn.execute(f"UPDATE inventory_log SET {damage} WHERE position = {position}")
 
-    puppet("analytics").work()
+    worker = puppet("analytics")
+    worker.work()
+    worker.retry()
 
     dead = fetch("analytics", 'SELECT handler, reason FROM "{dead}" ORDER BY handler')
     assert dead == [("analytics.note", "unreadable"), ("analytics.other", "unreadable")]
