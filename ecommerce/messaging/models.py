@@ -254,7 +254,10 @@ class DeadLetter(Envelope):
 
 
 class Delivery(models.Model):
-    """The delivery log: one row for each attempt to give a message to a handler."""
+    """The delivery log: one row for each attempt to give a message to a handler.
+
+    Partitioned by day; the database's primary key is (id, delivered_at).
+    """
 
     id = models.BigAutoField(primary_key=True)
     message_id = models.UUIDField(db_index=True)

@@ -26,3 +26,23 @@ def append_only(table: str) -> migrations.RunSQL:
         """,
         f'DROP TRIGGER {function} ON "{table}"; DROP FUNCTION {function}();',
     )
+
+
+def partition_by_day(table: str, column: str) -> migrations.RunSQL:
+    """Turn an empty table into one with a partition for each day of a timestamp column.
+
+    Rows are then dropped by age, a day at a time, which leaves nothing to vacuum.
+    """
+    return migrations.RunSQL(
+        f"""
+        ALTER TABLE "{table}" RENAME TO "{table}_plain";
+        CREATE TABLE "{table}" (LIKE "{table}_plain" INCLUDING DEFAULTS INCLUDING IDENTITY)
+            PARTITION BY RANGE ("{column}");
+        DROP TABLE "{table}_plain";
+        ALTER TABLE "{table}" ADD PRIMARY KEY (id, "{column}");
+        CREATE INDEX "{table}_message" ON "{table}" (message_id);
+        CREATE TABLE "{table}_default" PARTITION OF "{table}" DEFAULT;
+        SELECT messaging_keep_days('{table}', 1, 36500);
+        """,
+        migrations.RunSQL.noop,
+    )

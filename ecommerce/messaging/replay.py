@@ -114,7 +114,7 @@ class Replay:
         """Let nobody else write the real tables until COMMIT; wait for those who do."""
         # In the order in which batches lock them.
         for model in sorted(self.models, key=lambda model: model._meta.label):
-            pass
+            self.conn.execute(f"LOCK TABLE {self._real[model]} IN EXCLUSIVE MODE")
 
     def plan_for_sets(self) -> None:
         """Undo, until COMMIT, what the kernel tells the planner: whole tables come next."""
@@ -133,7 +133,9 @@ class Replay:
         ).fetchall()
         label = model._meta.label
         return [
-            Difference(label, tenant, tuple(key), before is not None, _between(before, after))
+            Difference(
+                label, tenant, tuple(key), before is not None, _between(model, before, after)
+            )
             for tenant, *key, before, after in rows
         ]
 
@@ -247,7 +249,10 @@ def _same(model: type[ReadModel]) -> str:
     return " AND ".join(f'r."{name}" = n."{name}"' for name in keys)
 
 
-def _between(before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[str, Any]:
+def _between(
+    model: type[ReadModel], before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> dict[str, tuple[Any, Any]]:
     if before is None or after is None:
         return {}
-    return {name: (before[name], after[name]) for name in after if before[name] != after[name]}
+    names = [column.name for column in table(model).columns if column.name != "id"]
+    return {name: (before[name], after[name]) for name in names if before[name] != after[name]}

@@ -34,6 +34,8 @@ SWEEP_SECONDS = 1.0
 """How often a worker looks for work by itself, should no notification reach it."""
 TIMER_SECONDS = 2.0
 PARKED_SECONDS = 5.0
+KEEP_DAYS_SECONDS = 3600.0
+DELIVERY_LOG_DAYS = 30
 RECONNECT_SECONDS = 1.0
 
 
@@ -64,6 +66,7 @@ class Worker:
             self._hold: Every(HEARTBEAT_SECONDS),
             self._timers: Every(TIMER_SECONDS),
             self._parked: Every(PARKED_SECONDS),
+            self._keep_days: Every(KEEP_DAYS_SECONDS),
         }
 
     def stop(self) -> None:
@@ -156,6 +159,14 @@ class Worker:
                 drain.retry_parked(self._conn(drain.service.database))
             except Fenced as error:
                 logger.warning("%s", error)
+
+    def _keep_days(self) -> None:
+        """Make the delivery logs' coming partitions, and drop the old ones."""
+        for service in self.services:
+            self._conn(service.database).execute(
+                "SELECT messaging_keep_days(%b::text, 2, %b::int)",
+                (service.tables.delivery._meta.db_table, DELIVERY_LOG_DAYS),
+            )
 
     def _relay(self) -> int:
         """Copy into the inboxes what other databases hold for these services."""

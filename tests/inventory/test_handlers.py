@@ -1,7 +1,7 @@
 """Inventory's decisions, as functions: what they return, and what the rows became."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -55,7 +55,7 @@ def columns(row: Aggregate) -> dict[str, Any]:
     return {f.attname: getattr(row, f.attname) for f in row._meta.concrete_fields if f.name != "id"}
 
 
-def fold(row: Aggregate, events: list[Message]) -> dict[str, Any]:
+def fold(row: Aggregate, events: Sequence[Any]) -> dict[str, Any]:
     """The columns of a fresh row of that kind after these events, in order."""
     again = type(row)(tenant=row.tenant)
     for event in events:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ecommerce.messaging.context import Context
-from ecommerce.messaging.messages import Message
 from ecommerce.messaging.models import ReadModel
 from ecommerce.messaging.registry import Rows
 from inventory import projections
@@ -46,7 +45,7 @@ def columns(row: ReadModel) -> dict[str, Any]:
     return {f.attname: getattr(row, f.attname) for f in row._meta.concrete_fields if f.name != "id"}
 
 
-LEDGER: list[Message] = [
+LEDGER: list[projections.Ledger] = [
     ProductCreated(
         product_id="scarf",
         name="Club Scarf",
@@ -64,7 +63,7 @@ LEDGER: list[Message] = [
 ]
 
 
-def level_after(events: list[tuple[int, Message]]) -> InventoryLevel:
+def level_after(events: list[tuple[int, projections.Ledger]]) -> InventoryLevel:
     level: InventoryLevel | None = None
     for minute, event in events:
         level = projections.inventory_levels(event, level, at(minute)) or level

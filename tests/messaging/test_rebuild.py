@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from typing import Any
 
@@ -68,14 +69,13 @@ def test_after_orders_of_every_kind_all_rows_are_what_the_events_give(shop: None
 
 def test_a_wrong_a_missing_and_a_surplus_row_are_found_and_repaired(shop: None) -> None:
     before = list(OrderSummary.objects.order_by("order_id").values())
-    OrderSummary.objects.filter(order_id="one").update(status="Lost", total=1, subtotal=1)
+    OrderSummary.objects.filter(order_id="one").update(status="Lost", payment_id="x")
     OrderSummary.objects.filter(order_id="two").delete()
     OrderSummary.objects.create(order_id="ghost", tenant="main", updated_at=before[0]["updated_at"])
 
     assert [str(found) for found in differences(OrderSummary)] == [
         "customers.OrderSummary main/ghost should not exist",
-        "customers.OrderSummary main/one: "
-        "total is 1, not 5997, status is 'Lost', not 'Delivered', subtotal is 1, not 5997",
+        "customers.OrderSummary main/one: status is 'Lost', not 'Delivered', payment_id is 'x', not 'pay-one'",
         "customers.OrderSummary main/two is missing",
     ]
     with pytest.raises(CommandError, match="3 rows differ"):
@@ -160,7 +160,7 @@ def test_a_projection_that_fails_on_an_event_leaves_the_table_alone(
     InventoryLevel.objects.filter(product_id="mouse").update(quantity=1)
     monkeypatch.delattr(projections, "StockCommitted")
 
-    with pytest.raises(RebuildFailed, match="inventory.inventory_levels fails on inventory.Stock"):
+    with pytest.raises(RebuildFailed, match=r"inventory_levels fails on inventory\.StockCommitted"):
         rebuild([InventoryLevel])
 
     assert InventoryLevel.objects.get(product_id="mouse").quantity == 1
@@ -208,26 +208,24 @@ def test_a_batch_that_is_under_way_is_waited_for(shop: None, puppet: Callable[..
 
 def test_orders_go_on_while_read_models_are_rebuilt_again_and_again(shop: None) -> None:
     stop = threading.Event()
-    failed: list[BaseException] = []
 
-    def rebuild_all() -> None:
-        try:
-            while not stop.is_set():
-                for group in groups(read_models()):
-                    rebuild(group)
-        except BaseException as error:
-            failed.append(error)
+    def rebuild_all() -> int:
+        times = 0
+        while not stop.is_set():
+            for group in groups(read_models()):
+                rebuild(group)
+            times += 1
+        return times
 
-    rebuilding = threading.Thread(target=rebuild_all)
-    rebuilding.start()
-    for number in range(40):
-        place(f"order-{number}", {"mouse": 1})
-        if number % 10 == 9:
-            settle()
-    stop.set()
-    rebuilding.join(60)
+    with ThreadPoolExecutor(1) as pool:
+        rebuilding = pool.submit(rebuild_all)
+        for number in range(40):
+            place(f"order-{number}", {"mouse": 1})
+            if number % 10 == 9:
+                settle()
+        stop.set()
+        assert rebuilding.result(60) > 0
 
-    assert failed == []
     assert differences() == []
     for label in ("customers", "inventory", "analytics"):
         assert fetch(label, 'SELECT count(*) FROM "{parked}"') == [(0,)]

@@ -56,7 +56,37 @@ COMMENT ON FUNCTION messaging_horizon IS
     'when it is granted in the instant of its time-out.';
 """
 
+# The default partition takes what nobody made a partition for; made ahead, it stays empty.
+DAYS = """
+CREATE FUNCTION messaging_keep_days(parent text, ahead int, keep int) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    today date := (messaging_now() AT TIME ZONE 'UTC')::date;
+    day date;
+    old regclass;
+BEGIN
+    FOR day IN SELECT generate_series(today, today + ahead, interval '1 day')::date LOOP
+        IF to_regclass(format('%I', parent || to_char(day, '_YYYYMMDD'))) IS NULL THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
+                parent || to_char(day, '_YYYYMMDD'), parent,
+                day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+        END IF;
+    END LOOP;
+    FOR old IN
+        SELECT inhrelid FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+        WHERE inhparent = to_regclass(format('%I', parent))
+          AND c.relname ~ ('^' || parent || '_[0-9]{8}$')
+          AND to_date(right(c.relname, 8), 'YYYYMMDD') < today - keep
+    LOOP
+        EXECUTE format('DROP TABLE %s', old);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION messaging_keep_days IS
+    'Makes the daily partitions of the coming days and drops those of more than so many days ago.';
+"""
+
 UNDO = """
+DROP FUNCTION messaging_keep_days;
 DROP FUNCTION messaging_horizon;
 DROP FUNCTION messaging_log_key;
 DROP FUNCTION messaging_require;
@@ -68,4 +98,4 @@ DROP TABLE messaging_clock;
 class Migration(migrations.Migration):
     initial = True
     dependencies = []
-    operations = [migrations.RunSQL(CLOCK + REQUIRE + HORIZON, UNDO)]
+    operations = [migrations.RunSQL(CLOCK + REQUIRE + HORIZON + DAYS, UNDO)]

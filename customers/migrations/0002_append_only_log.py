@@ -1,8 +1,0 @@
-from django.db import migrations
-
-from ecommerce.messaging.operations import append_only
-
-
-class Migration(migrations.Migration):
-    dependencies = [("customers", "0001_tables"), ("messaging", "0001_kernel_functions")]
-    operations = [append_only("customers_log")]

@@ -1,0 +1,11 @@
+from django.db import migrations
+
+from ecommerce.messaging.operations import append_only, partition_by_day
+
+
+class Migration(migrations.Migration):
+    dependencies = [("payments", "0001_tables"), ("messaging", "0001_kernel_functions")]
+    operations = [
+        append_only("payments_log"),
+        partition_by_day("payments_delivery", "delivered_at"),
+    ]

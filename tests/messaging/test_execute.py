@@ -1,0 +1,148 @@
+"""A command and all that it causes is one commit, or nothing; and one for each key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from ecommerce.messaging import bus
+from ecommerce.messaging.bus import Outcome, execute
+from ecommerce.messaging.database import Connection
+from ecommerce.messaging.database import connection as pooled
+from ecommerce.messaging.errors import Conflict, NotFound
+from inventory.contracts import InventoryRestocked, RestockInventory, StockReserved
+from inventory.models import Reservation, StockItem
+from orders.contracts import CreateOrder, OrderCreated, RequestedLine
+from orders.models import CatalogueItem, Fulfilment, Order
+from tests.messaging.examples import create_product, reserve
+from tests.messaging.steps import counts, written
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+@pytest.fixture
+def create_order() -> CreateOrder:
+    CatalogueItem.objects.create(
+        tenant="main", product_id="mouse", name="Mouse", price=1999, currency="USD"
+    )
+    line = RequestedLine(product_id="mouse", quantity=2)
+    return CreateOrder(order_id="o1", customer_id="cust-123", lines=(line,))
+
+
+def everything() -> dict[str, int]:
+    """How many rows orders has of each kind, its business rows too."""
+    rows = {model.__name__: model._base_manager.count() for model in (Order, Fulfilment)}
+    return counts("orders") | rows
+
+
+class Breaking:
+    """A connection that fails when its n-th statement is sent, or has the server refuse it."""
+
+    def __init__(self, conn: Connection, at: int, fault: str) -> None:
+        self._conn, self._at, self._fault = conn, at, fault
+        self.statements = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+    def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        if query == "ROLLBACK":
+            return self._conn.execute(query)
+        self.statements += 1
+        if self.statements == self._at:
+            if self._fault == "ours":
+                raise ZeroDivisionError
+            return self._conn.execute("SELECT 1 / 0")
+        return self._conn.execute(query, *args, **options)
+
+
+@pytest.mark.parametrize("fault", ["ours", "the server's"])
+def test_a_command_that_fails_at_any_point_stores_nothing(
+    create_order: CreateOrder, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    before, point, done = everything(), 0, False
+    while not done:
+        point += 1
+        breaking: list[Breaking] = []
+
+        @contextmanager
+        def broken(alias: str) -> Iterator[Breaking]:
+            with pooled(alias) as conn:
+                breaking.append(Breaking(conn, point, fault))  # noqa: B023
+                yield breaking[-1]  # noqa: B023
+
+        monkeypatch.setattr(bus, "connection", broken)
+        try:
+            execute(create_order, tenant="main", actor="user:1")
+        except (ZeroDivisionError, psycopg.errors.DivisionByZero):
+            assert everything() == before
+        done = breaking[0].statements < point
+
+    # BEGIN, clock, three locking reads, writes, delivery log, lock, append and COMMIT.
+    assert point > 10
+    assert everything() == {**before, "Order": 1, "Fulfilment": 1, "log": 2, "delivery": 1}
+
+
+def test_what_a_command_did_is_told_with_its_messages_and_rows(create_order: CreateOrder) -> None:
+    outcome = execute(create_order, tenant="main", actor="user:1")
+
+    created, wanted = outcome.messages
+    assert isinstance(created, OrderCreated)
+    assert outcome.messages == written("orders") == [created, wanted]
+    assert outcome.row(Order).order_id == "o1"
+    assert Order.objects.get().id == outcome.row(Order).id
+
+
+def test_a_refused_command_stores_nothing_and_says_why(create_order: CreateOrder) -> None:
+    execute(create_order, tenant="main", actor="user:1")
+    before = everything()
+
+    with pytest.raises(Conflict, match="order o1 exists already"):
+        execute(create_order, tenant="main", actor="user:1")
+    with pytest.raises(NotFound, match="stock of product unicorn does not exist"):
+        execute(RestockInventory(product_id="unicorn", quantity=1), tenant="main", actor="user:1")
+
+    assert everything() == before
+
+
+def test_tenants_with_the_same_ids_do_not_meet() -> None:
+    for tenant in ("main", "other"):
+        for order, product in (("o1", "mouse"), ("o2", "keyboard")):
+            with pytest.raises(NotFound):
+                execute(
+                    RestockInventory(product_id=product, quantity=1), tenant=tenant, actor="t"
+                )
+            execute(reserve(order, product), tenant=tenant, actor="t")
+    assert Reservation.objects.values("tenant", "order_id").distinct().count() == 4
+
+
+def test_two_commands_on_one_row_take_turns(connection: Callable[[], Connection]) -> None:
+    create_product("mouse", stock=10)
+
+    def meanwhile(first: Outcome) -> bus.Response:
+        """The first has changed its row and not committed yet: a reader sees the old one."""
+        assert first.row(StockItem).reserved == 4
+        assert StockItem.objects.get().reserved == 0
+        return bus.Response(200, {}, "")
+
+    execute(reserve("o1", quantity=4), tenant="main", actor="t", respond=meanwhile)
+    execute(reserve("o2", quantity=7), tenant="main", actor="t")
+    execute(reserve("o3", quantity=6), tenant="main", actor="t")
+
+    assert StockItem.objects.get().reserved == 10
+    held = [m.order_id for m in written("inventory") if isinstance(m, StockReserved)]
+    assert held == ["o1", "o3"]
+
+
+def test_a_person_s_command_leaves_one_delivery_and_no_copy_of_itself() -> None:
+    create_product("mouse")
+    execute(RestockInventory(product_id="mouse", quantity=3), tenant="main", actor="user:7")
+
+    assert [m for m in written("inventory") if isinstance(m, RestockInventory)] == []
+    arrived = [m.quantity for m in written("inventory") if isinstance(m, InventoryRestocked)]
+    assert arrived == [3]
+    assert counts("inventory")["delivery"] == 2
