@@ -110,6 +110,7 @@ INSTALLED_APPS = [
     "ecommerce.embedded",
     "ecommerce.messaging",
     "ecommerce.identity",
+    "ecommerce.console",
     # The services
     *SERVICES,
 ]
@@ -275,6 +276,9 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
+
+# A broker that is named is told when there is work; without one, workers look for themselves.
+MESSAGING_WAKE_CELERY = bool(os.environ.get("CELERY_BROKER_URL"))
 
 # Celery carries wake-ups; the database holds the truth, so a task may be lost, late or repeated.
 

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "messaging"
 COALESCE_SECONDS = 0.005
 RETRY_SECONDS = 1.0
+CELERY_SECONDS = 0.2
 
 
 class Notifier(threading.Thread):
@@ -31,6 +32,7 @@ class Notifier(threading.Thread):
         self.alias = alias
         self.noted = threading.Event()
         self.closing = False
+        self.celery_woken = float("-inf")
 
     def run(self) -> None:
         conn: Connection | None = None
@@ -42,6 +44,7 @@ class Notifier(threading.Thread):
             try:
                 conn = conn or connect(self.alias)
                 conn.execute(f"NOTIFY {CHANNEL}")
+                self._wake_celery()
             except psycopg.Error as error:
                 logger.warning("cannot notify %s: %s", self.alias, error)
                 conn = None
@@ -49,6 +52,21 @@ class Notifier(threading.Thread):
             time.sleep(COALESCE_SECONDS)
         if conn is not None:
             conn.close()
+
+    def _wake_celery(self) -> None:
+        """Ask a Celery worker to look, too, where one is configured; beat asks every second."""
+        now = time.monotonic()
+        if not settings.MESSAGING_WAKE_CELERY or now - self.celery_woken < CELERY_SECONDS:
+            return
+        self.celery_woken = now
+        from kombu.exceptions import OperationalError
+
+        from .tasks import drain
+
+        try:
+            drain.delay()
+        except OperationalError as error:
+            logger.warning("cannot reach the Celery broker: %s", error)
 
 
 class Listener(threading.Thread):

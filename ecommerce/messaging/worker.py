@@ -25,6 +25,8 @@ from .effects import Effects
 from .errors import Fenced
 from .leases import HEARTBEAT_SECONDS, renewal
 from .log import horizons
+from .names import check_names
+from .partitions import check_partitions
 from .performer import FINISH_SECONDS, THREADS, Performer, performing
 from .services import ServiceConfig, services
 
@@ -45,11 +47,17 @@ def worker_name() -> str:
 
 
 class Worker:
-    """Carries out the work of some services until `stop` is called."""
+    """Carries out the work of some services until `stop` is called.
+
+    Raises WiringError when the code does not fit the database: see `names` and `partitions`.
+    """
 
     def __init__(self, names: Sequence[str] | None = None) -> None:
+        check_partitions()
         self.name = worker_name()
         self.services = [s for s in services() if names is None or s.label in names]
+        for service in self.services:
+            check_names(service)
         self.stopping = threading.Event()
         self.woken = threading.Event()
         self.drains = [Drain(s, readable(s), self.name) for s in self.services]

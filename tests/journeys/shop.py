@@ -99,4 +99,4 @@ class Shop:
     def stock(self, product_id: str = SCARF) -> dict[str, int]:
         """A product's units, as inventory shows them to staff."""
         level = self.get(f"/api/inventory/{product_id}")
-        return {name: level[name] for name in ("onHand", "reserved", "available")}
+        return {name: level[name] for name in ("quantity", "reserved", "available")}

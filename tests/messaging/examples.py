@@ -24,9 +24,9 @@ def reserve(order_id: str, product_id: str = "mouse", quantity: int = 1) -> Rese
     return ReserveInventory(order_id=order_id, lines=(line,), expires_at=LATER)
 
 
-def create_product(product_id: str, stock: int = 0) -> None:
+def create_product(product_id: str, stock: int = 0, tenant: str = "main") -> None:
     command = CreateProduct(
         product_id=product_id, name=product_id.title(), description="", price=1999,
         currency="USD", initial_stock=stock,
     )  # fmt: skip
-    execute(command, tenant="main", actor="test")
+    execute(command, tenant=tenant, actor="test")

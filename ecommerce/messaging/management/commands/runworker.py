@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ecommerce.messaging.errors import WiringError
 from ecommerce.messaging.services import services
 from ecommerce.messaging.worker import Worker
 
@@ -46,7 +47,10 @@ def _chosen(given: str | None) -> list[str] | None:
 
 
 def _work(names: list[str] | None) -> None:
-    worker = Worker(names)
+    try:
+        worker = Worker(names)
+    except WiringError as error:
+        raise CommandError(str(error)) from error
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ConsoleConfig(AppConfig):
+    """The operators' tools, which may read every service's `queries`."""
+
+    name = "ecommerce.console"
+    label = "console"
+    verbose_name = "Operations console"
