@@ -14,3 +14,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecommerce.settings")
 app = Celery("ecommerce")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+def wake() -> None:
+    """Ask a Celery worker to look for work now; `celery beat` asks every second."""
+    app.send_task("messaging.drain", ignore_result=True)

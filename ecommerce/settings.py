@@ -214,6 +214,8 @@ DATABASE_ROUTERS = ["ecommerce.messaging.routing.ServiceRouter"]
 MESSAGING_PARTITIONS = 8
 # Off, workers still look for work once a second.
 MESSAGING_NOTIFY = _flag("MESSAGING_NOTIFY", default=True)
+# A broker that is named is told when there is work.
+MESSAGING_WAKE = "ecommerce.celery.wake" if os.environ.get("CELERY_BROKER_URL") else ""
 
 # People
 
@@ -277,8 +279,6 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-# A broker that is named is told when there is work; without one, workers look for themselves.
-MESSAGING_WAKE_CELERY = bool(os.environ.get("CELERY_BROKER_URL"))
 
 # Celery carries wake-ups; the database holds the truth, so a task may be lost, late or repeated.
 

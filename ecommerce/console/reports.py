@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,27 +11,22 @@ from rich.text import Text
 from ecommerce.messaging.invariants import Finding
 
 
-def print_findings(console: Console, findings: Iterable[Finding]) -> None:
-    """A table of all checks, with a few offenders under each that failed."""
-    table = Table("Where", "What must hold", "", box=None, pad_edge=False)
-    wrong = asked = 0
+def print_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """A table of all checks, then a few offenders of each that failed."""
+    table = Table("Where", "What must hold", "Found", box=None, pad_edge=False)
     for finding in findings:
-        asked += 1
-        if finding.ok:
-            table.add_row(Text(finding.area, "dim"), finding.name, Text("ok", "green"))
-            continue
-        wrong += 1
-        table.add_row(
-            Text(finding.area, "bold"),
-            Text(finding.name, "bold"),
-            Text(f"{finding.offending} offending", "bold red"),
-        )
-        for row in finding.shown:
-            table.add_row("", Text(f"  {_line(row)}", "red"), "")
-        if finding.offending > len(finding.shown):
-            table.add_row("", f"  and {finding.offending - len(finding.shown)} more", "")
+        style = "green" if finding.ok else "bold red"
+        found = "ok" if finding.ok else f"{finding.offending} offending"
+        table.add_row(Text(finding.area, "dim"), finding.name, Text(found, style))
     console.print(table)
-    console.print(f"{asked} checks, {wrong} failed.")
+    failed = [finding for finding in findings if not finding.ok]
+    for finding in failed:
+        console.print(Text(f"\n{finding.area}: {finding.name}", "bold red"))
+        for row in finding.shown:
+            console.print(Text(f"  {_line(row)}"))
+        if finding.offending > len(finding.shown):
+            console.print(f"  and {finding.offending - len(finding.shown)} more")
+    console.print(f"\n{len(findings)} checks, {len(failed)} failed.")
 
 
 def _line(row: str) -> str:

@@ -89,7 +89,8 @@ class _Tracer:
     def trees(self) -> list[Node]:
         for config in services():
             self._in_log(config, "tenant = %b AND stream = %b", (self.tenant, self.stream))
-            self._intents(config)
+        for config in services():
+            self._not_logged(config)
         new = set(self.nodes)
         while new:
             self._deliveries(new)
@@ -162,29 +163,30 @@ class _Tracer:
         actor = "" if effect else hop.worker
         return Node(message_id, name, kind, hop.service, self.stream, due, actor, cause)
 
-    def _intents(self, config: ServiceConfig) -> None:
-        """Take the effects and timers of the stream that are still to come."""
+    def _not_logged(self, config: ServiceConfig) -> None:
+        """Take the stream's effects and timers that are to come, and effects that are dead."""
         tables = config.tables
-        columns = "message_id, name, stream, recorded_at, actor, cause_id, due_at"
+        columns = "message_id, name, stream, recorded_at, actor, cause_id"
         with connection(config.database) as conn:
-            effects, timers = (
-                conn.execute(
-                    f"""SELECT {columns}, {more} FROM "{model._meta.db_table}"
-                        WHERE tenant = %b AND stream = %b""",
-                    (self.tenant, self.stream),
-                ).fetchall()
-                for model, more in (
-                    (tables.effect, "handler, attempts, error"),
-                    (tables.timer, "'', 0, ''"),
-                )
-            )
-        for rows, kind in ((effects, "effect"), (timers, "command")):
-            for message, name, stream, at, actor, cause, due, handler, attempts, error in rows:
-                node = Node(message, name, kind, config.label, stream, at, actor, cause)  # type: ignore[arg-type]
-                node.hops.append(
-                    Hop(config.label, handler, "pending", due, attempt=attempts, error=error)
-                )
-                self.nodes[message] = node
+            rows = conn.execute(
+                f"""SELECT {columns}, 'effect', handler, attempts, due_at, error
+                    FROM "{tables.effect._meta.db_table}" WHERE tenant = %b AND stream = %b
+                    UNION ALL
+                    SELECT {columns}, 'command', '', 0, due_at, ''
+                    FROM "{tables.timer._meta.db_table}" WHERE tenant = %b AND stream = %b
+                    UNION ALL
+                    SELECT {columns}, 'effect', handler, attempts, NULL, error
+                    FROM "{tables.dead._meta.db_table}" WHERE tenant = %b AND stream = %b""",
+                (self.tenant, self.stream) * 3,
+            ).fetchall()
+        for message, name, stream, at, actor, cause, kind, handler, attempts, due, error in rows:
+            if message in self.nodes:
+                continue
+            node = Node(message, name, kind, config.label, stream, at, actor, cause)
+            if due is not None:
+                hop = Hop(config.label, handler, "pending", due, attempt=attempts, error=error)
+                node.hops.append(hop)
+            self.nodes[message] = node
 
     def _stuck(self, config: ServiceConfig) -> None:
         """Take what is parked or dead of all messages that are known."""

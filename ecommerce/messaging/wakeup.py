@@ -13,6 +13,7 @@ import time
 
 import psycopg
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from .database import Connection, connect
 
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "messaging"
 COALESCE_SECONDS = 0.005
 RETRY_SECONDS = 1.0
-CELERY_SECONDS = 0.2
+ELSEWHERE_SECONDS = 0.2
 
 
 class Notifier(threading.Thread):
@@ -32,7 +33,7 @@ class Notifier(threading.Thread):
         self.alias = alias
         self.noted = threading.Event()
         self.closing = False
-        self.celery_woken = float("-inf")
+        self.elsewhere_woken = float("-inf")
 
     def run(self) -> None:
         conn: Connection | None = None
@@ -44,7 +45,7 @@ class Notifier(threading.Thread):
             try:
                 conn = conn or connect(self.alias)
                 conn.execute(f"NOTIFY {CHANNEL}")
-                self._wake_celery()
+                self._wake_elsewhere()
             except psycopg.Error as error:
                 logger.warning("cannot notify %s: %s", self.alias, error)
                 conn = None
@@ -53,20 +54,16 @@ class Notifier(threading.Thread):
         if conn is not None:
             conn.close()
 
-    def _wake_celery(self) -> None:
-        """Ask a Celery worker to look, too, where one is configured; beat asks every second."""
+    def _wake_elsewhere(self) -> None:
+        """Tell those who do not listen to the database, such as a broker's consumers."""
         now = time.monotonic()
-        if not settings.MESSAGING_WAKE_CELERY or now - self.celery_woken < CELERY_SECONDS:
+        if not settings.MESSAGING_WAKE or now - self.elsewhere_woken < ELSEWHERE_SECONDS:
             return
-        self.celery_woken = now
-        from kombu.exceptions import OperationalError
-
-        from .tasks import drain
-
+        self.elsewhere_woken = now
         try:
-            drain.delay()
-        except OperationalError as error:
-            logger.warning("cannot reach the Celery broker: %s", error)
+            import_string(settings.MESSAGING_WAKE)()
+        except Exception as error:
+            logger.warning("cannot wake by %s: %s", settings.MESSAGING_WAKE, error)
 
 
 class Listener(threading.Thread):

@@ -16,6 +16,7 @@ from rich.tree import Tree
 from ecommerce.messaging.trace import Hop, Node, trace, unfinished
 
 STYLES = {"command": "bold cyan", "event": "bold green", "effect": "bold magenta"}
+WIDEST = 300
 OUTCOMES = {
     "done": "dim",
     "failed": "yellow",
@@ -45,7 +46,8 @@ class Command(BaseCommand):
             text = msgspec.json.format(msgspec.json.encode(trees)).decode()
             self.stdout.write(text)
             return
-        console = Console(file=cast(IO[str], self.stdout), highlight=False, soft_wrap=True)
+        out = cast(IO[str], self.stdout)
+        console = Console(file=out, highlight=False, width=None if out.isatty() else WIDEST)
         began = trees[0].at
         for root in trees:
             console.print(_tree(root, began))
