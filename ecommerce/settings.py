@@ -97,6 +97,7 @@ INSTALLED_APPS = [
     # Libraries whose templates and static files come before Django's.
     "whitenoise.runserver_nostatic",
     "unfold",
+    "unfold.contrib.filters",
     # Django
     "django.contrib.admin",
     "django.contrib.auth",
@@ -279,6 +280,21 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
+
+# Admin
+
+UNFOLD = {
+    "SITE_TITLE": "Shop admin",
+    "SITE_HEADER": "Shop admin",
+    "SITE_SYMBOL": "storefront",
+    "SHOW_BACK_BUTTON": True,
+    "ENVIRONMENT": None if PRODUCTION else ["Development", "info"],
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": "ecommerce.messaging.links.navigation",
+    },
+    "TABS": "ecommerce.messaging.links.tabs",
+}
 
 # Celery carries wake-ups; the database holds the truth, so a task may be lost, late or repeated.
 

@@ -7,68 +7,66 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from ecommerce.identity import tenants
+from ecommerce.messaging.backoffice import OwnRowsAdmin, ReadOnlyAdmin, dropdown, labelled
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.errors import Invalid
 
 from .contracts import SaveTemplate
 from .handlers import save_template
-from .models import TEMPLATES, Contact, Mail, MailFault, Notification, Template
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows to look at."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+from .models import CHANNELS, PARTS, TEMPLATES, Contact, Mail, MailFault, Notification, Template
 
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
+    reads = "orders:read"
+    icon = "notifications"
     list_display = (
         "order_id",
         "notification_type",
         "channel",
         "recipient",
-        "status",
+        labelled("status"),
         "sent_at",
         "error",
+        "tenant",
     )
-    list_filter = ("status", "notification_type", "channel", "tenant")
-    search_fields = ("order_id", "customer_id", "recipient", "provider_id")
-    ordering = ("-id",)
+    list_filter = (
+        "status",
+        dropdown("notification_type", CHANNELS),
+        dropdown("channel", PARTS),
+        "sent_at",
+    )
+    search_fields = ("order_id",)
+    search_help_text = "A whole order id."
 
 
 @admin.register(Contact)
 class ContactAdmin(ReadOnlyAdmin):
-    list_display = ("customer_id", "name", "email", "phone")
-    list_filter = ("tenant",)
-    search_fields = ("customer_id", "name", "email")
-    ordering = ("customer_id",)
+    reads = "customers:read"
+    icon = "contact_mail"
+    list_display = ("customer_id", "name", "email", "phone", "tenant")
+    search_fields = ("customer_id",)
+    search_help_text = "A whole customer id."
 
 
 @admin.register(Mail)
 class MailAdmin(ReadOnlyAdmin):
+    """The simulated mailbox, of all tenants."""
+
+    icon = "science"
     list_display = ("created_at", "channel", "recipient", "subject", "key")
-    list_filter = ("channel", "created_at")
-    search_fields = ("recipient", "subject", "key")
-    ordering = ("-id",)
+    list_filter = (dropdown("channel", PARTS), "created_at")
+    search_fields = ("key",)
+    search_help_text = "A whole key."
 
 
 @admin.register(MailFault)
 class MailFaultAdmin(ReadOnlyAdmin):
+    icon = "bug_report"
     list_display = ("key", "times")
     search_fields = ("key",)
-    ordering = ("-id",)
 
 
 class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -113,10 +111,12 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Template)
-class TemplateAdmin(ModelAdmin):
+class TemplateAdmin(OwnRowsAdmin):
+    icon = "draft"
     form = TemplateForm
-    list_display = ("template_id", "tenant", "subject")
-    list_filter = ("tenant", "template_id")
+    list_display = ("template_id", "subject", "tenant")
+    list_filter = (dropdown("template_id", TEMPLATES),)
+    list_filter_submit = True
     ordering = ("tenant", "template_id")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Template | None = None) -> Any:
@@ -131,7 +131,7 @@ class TemplateAdmin(ModelAdmin):
         """Save by the command, so that who changed which text when is on record."""
         execute(
             form.command(),
-            tenant=obj.tenant or tenants.default(),
+            tenant=obj.tenant or str(request.user.tenant_id),  # type: ignore[union-attr]
             actor=f"user:{request.user.pk}",
         )
         messages.success(request, "The texts are saved and in force within a few seconds.")

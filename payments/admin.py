@@ -1,38 +1,62 @@
-"""Payments in the admin, to read: they change by commands and by what the gateway says."""
+"""Payments in the admin: to read, and to give the money back."""
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from ecommerce.messaging.acting import CommandForm
+from ecommerce.messaging.backoffice import ReadOnlyAdmin, commands, labelled, money
+from ecommerce.messaging.messages import Message
+
+from .contracts import RefundPayment
 from .models import Payment, SimulatedCharge
 
 
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows to look at."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+class RefundForm(CommandForm):
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget)
 
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
-    list_display = ("order_id", "status", "amount", "currency", "method", "code", "processed_at")
-    list_filter = ("status", "currency", "tenant")
-    search_fields = ("order_id", "payment_id", "customer_id", "transaction_id", "refund_id")
-    ordering = ("-id",)
+    reads = "orders:read"
+    icon = "credit_card"
+    list_display = (
+        "order_id",
+        labelled("status"),
+        money("amount"),
+        "method",
+        "code",
+        "processed_at",
+        "tenant",
+    )
+    list_filter = ("status", "processed_at")
+    search_fields = ("order_id",)
+    search_help_text = "A whole order id."
+    shown_as = {"amount": money("amount")}
+    actions = ("refund",)
+
+    @commands("Void or refund", scope="payments:write", form=RefundForm)
+    def refund(self, payment: Payment, reason: str) -> Message:
+        return RefundPayment(order_id=payment.order_id, reason=reason)
 
 
 @admin.register(SimulatedCharge)
 class SimulatedChargeAdmin(ReadOnlyAdmin):
-    list_display = ("key", "state", "amount", "currency", "method", "calls", "transaction_id")
-    list_filter = ("state", "method")
-    search_fields = ("key", "transaction_id", "refund_id")
+    """The simulated gateway's own books, of all tenants."""
+
+    icon = "science"
+    list_display = (
+        "key",
+        labelled("state"),
+        money("amount"),
+        "method",
+        "calls",
+        "transaction_id",
+    )
+    list_filter = ("state",)
+    search_fields = ("key", "transaction_id")
+    search_help_text = "A whole key or transaction id."
+    shown_as = {"amount": money("amount")}
     ordering = ("key",)

@@ -3,51 +3,45 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+
+from ecommerce.messaging.backoffice import ReadOnlyAdmin, labelled, money
 
 from .models import Shipment, SimulatedFault, SimulatedLabel
 
 
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows to look at."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-
 @admin.register(Shipment)
 class ShipmentAdmin(ReadOnlyAdmin):
+    reads = "orders:read"
+    icon = "local_shipping"
     list_display = (
         "order_id",
-        "status",
+        labelled("status"),
         "carrier",
         "tracking_number",
         "service_level",
         "estimated_delivery",
         "delivered_at",
+        "tenant",
     )
-    list_filter = ("status", "carrier", "service_level", "tenant")
-    search_fields = ("order_id", "shipment_id", "tracking_number", "customer_id")
-    ordering = ("-id",)
+    list_filter = ("status",)
+    search_fields = ("order_id", "tracking_number")
+    search_help_text = "A whole order id or tracking number."
+    shown_as = {"cost": money("cost")}
 
 
 @admin.register(SimulatedLabel)
 class SimulatedLabelAdmin(ReadOnlyAdmin):
-    list_display = ("tracking_number", "reference", "service_level", "shipped_at")
-    list_filter = ("service_level",)
-    search_fields = ("tracking_number", "reference")
-    ordering = ("-id",)
+    """What the simulated carrier has sold, to all tenants."""
+
+    icon = "science"
+    list_display = ("tracking_number", "reference", "service_level", money("cost"), "shipped_at")
+    search_fields = ("tracking_number",)
+    search_help_text = "A whole tracking number."
+    shown_as = {"cost": money("cost")}
 
 
 @admin.register(SimulatedFault)
 class SimulatedFaultAdmin(ReadOnlyAdmin):
+    icon = "bug_report"
     list_display = ("key", "times")
     search_fields = ("key",)
-    ordering = ("-id",)

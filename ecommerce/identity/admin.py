@@ -21,6 +21,7 @@ admin.site.unregister(Group)  # what people may do comes from their role
 
 @admin.register(Tenant)
 class TenantAdmin(ModelAdmin):
+    icon = "store"
     list_display = ("slug", "name", "time_zone", "currency", "active")
     list_filter = ("active",)
     search_fields = ("slug", "name")
@@ -34,6 +35,7 @@ class TenantAdmin(ModelAdmin):
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+    icon = "person"
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -68,6 +70,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ModelAdmin):
+    icon = "key"
     form = TokenForm
     list_display = ("name", "prefix", "tenant", "customer_id", "last_used_at", "revoked_at")
     list_filter = ("tenant", ("revoked_at", admin.EmptyFieldListFilter))

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from .context import Context
 from .database import Connection
 from .drain import rollback
+from .due import Sweep
 from .log import append, outgoing
 from .messages import Message
 from .models import Row, ServiceTables, uuid7
 from .rows import table
 
-SWEEP = 500
+MOST = 500
 """Rows taken by one sweep."""
 
 
@@ -40,16 +42,16 @@ def deadline(model: type[Row], *, column: str, message: Callable[[Any], Message]
     _deadlines.append(Deadline(model, column, message))
 
 
-def pass_deadlines(conn: Connection, service: str, tables: ServiceTables) -> int:
-    """Send the messages of a service's deadlines that have passed; return how many."""
-    passed = 0
-    for each in _deadlines:
-        if each.model._meta.app_label == service:
-            passed += _sweep(conn, each, tables)
-    return passed
+def sweeps(service: str, tables: ServiceTables) -> list[Sweep]:
+    """The sweeps that send the messages of a service's deadlines."""
+    return [
+        Sweep(each.model._meta.db_table, each.column, partial(_send, deadline=each, tables=tables))
+        for each in _deadlines
+        if each.model._meta.app_label == service
+    ]
 
 
-def _sweep(conn: Connection, deadline: Deadline, tables: ServiceTables) -> int:
+def _send(conn: Connection, deadline: Deadline, tables: ServiceTables) -> int:
     rows = table(deadline.model)
     columns = ", ".join(column.read for column in rows.columns)
     conn.execute("BEGIN")
@@ -58,7 +60,7 @@ def _sweep(conn: Connection, deadline: Deadline, tables: ServiceTables) -> int:
             f"""SELECT {columns}, messaging_now() FROM {rows.name} t
                 WHERE t."{deadline.column}" <= messaging_now()
                 ORDER BY t."{deadline.column}" LIMIT %b::int FOR UPDATE SKIP LOCKED""",
-            (SWEEP,),
+            (MOST,),
         ).fetchall()
         if found:
             expired = [(rows.instance(values), now) for *values, now in found]

@@ -9,6 +9,7 @@ answer, and whoever claimed the intent next asks the provider again by the same 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import traceback
@@ -53,7 +54,7 @@ class Claim:
     results: Any = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Effects:
     """The calls of one service in one worker."""
 
@@ -76,14 +77,9 @@ class Effects:
             future.add_done_callback(lambda _: self.finished_event.set())
         return len(finished) + len(claims)
 
-    def next_due(self, conn: Connection) -> float | None:
-        """Seconds until the next intent is due, or None when there is none."""
-        seconds: float | None
-        (seconds,) = conn.execute(
-            "SELECT extract(epoch FROM min(due_at) - messaging_now())::float8 "
-            f'FROM "{self.service.tables.effect._meta.db_table}"'
-        ).fetchone() or (None,)
-        return seconds
+    def finished(self) -> bool:
+        """Whether an answer is in that has not been recorded."""
+        return any(future.done() for future in self.in_flight)
 
     def finish(self, conn: Connection, seconds: float) -> None:
         """Wait for the calls in flight, at most so long, and record their answers."""
@@ -180,6 +176,20 @@ class Effects:
         with conn.pipeline():
             for statement in statements:
                 conn.execute(*statement)
+
+
+def next_due(conn: Connection, effects: Sequence[Effects]) -> dict[Effects, float]:
+    """Seconds until each service's next intent is due, in one statement; infinite without one."""
+    questions = ", ".join(
+        f"""(SELECT extract(epoch FROM min(due_at) - messaging_now())::float8
+             FROM "{each.service.tables.effect._meta.db_table}")"""
+        for each in effects
+    )
+    row = conn.execute(f"SELECT {questions}").fetchone() or ()
+    return {
+        each: math.inf if seconds is None else seconds
+        for each, seconds in zip(effects, row, strict=True)
+    }
 
 
 def _claimed(row: Sequence[Any]) -> Claim:

@@ -49,24 +49,23 @@ class Leases:
         """Beat, renew what is held, and take or give back partitions up to a fair share."""
         workers = self.tables.worker._meta.db_table
         partitions = self.tables.partition._meta.db_table
-        with conn.transaction():
-            conn.execute(
-                f'INSERT INTO "{workers}" AS w (name, heartbeat_at) VALUES (%b, messaging_now()) '
-                f"ON CONFLICT (name) DO UPDATE SET heartbeat_at = messaging_now()",
-                (self.worker,),
-            )
-            (alive,) = conn.execute(
-                f'SELECT count(*) FROM "{workers}" '
-                f"WHERE heartbeat_at > messaging_now() - make_interval(secs => %b::float8)",
-                (LEASE_SECONDS,),
-            ).fetchone() or (1,)
-            (total,) = conn.execute(f'SELECT count(*) FROM "{partitions}"').fetchone() or (0,)
-            share = math.ceil(total / max(alive, 1))
-            self._renew(conn)
-            surplus = sorted(self.held)[share:]
-            self._give_back(conn, surplus)
-            if len(self.held) < share:
-                self._take(conn, share - len(self.held))
+        renew, renewed = renewal(self.tables, self.worker, self.held.values())
+        row = conn.execute(
+            f"""WITH renewed AS ({renew}), beat AS (
+                    INSERT INTO "{workers}" AS w (name, heartbeat_at)
+                    VALUES (%b::text, messaging_now())
+                    ON CONFLICT (name) DO UPDATE SET heartbeat_at = messaging_now())
+                SELECT ARRAY(SELECT number FROM renewed), (SELECT count(*) FROM "{partitions}"),
+                    (SELECT count(*) FROM "{workers}" WHERE name <> %b::text AND heartbeat_at >
+                        messaging_now() - make_interval(secs => %b::float8))""",
+            (*renewed, self.worker, self.worker, LEASE_SECONDS),
+        ).fetchone()
+        kept, total, others = row or ([], 0, 0)
+        self.held = {number: self.held[number] for number in sorted(kept)}
+        share = math.ceil(total / (others + 1))
+        self._give_back(conn, sorted(self.held)[share:])
+        if len(self.held) < share:
+            self._take(conn, share - len(self.held))
 
     def release(self, conn: Connection) -> None:
         """Give everything back and sign off: the next worker need not wait for the expiry."""
@@ -151,11 +150,6 @@ class Leases:
     def careful(self) -> bool:
         """Whether a former holder of one of these partitions was lost at work."""
         return any(lease.takeovers for lease in self.held.values())
-
-    def _renew(self, conn: Connection) -> None:
-        renewed = conn.execute(*renewal(self.tables, self.worker, self.held.values())).fetchall()
-        kept = {number for (number,) in renewed}
-        self.held = {number: lease for number, lease in self.held.items() if number in kept}
 
     def _give_back(self, conn: Connection, numbers: list[int]) -> None:
         if not numbers:

@@ -175,14 +175,23 @@ def insert_with_due_time(
 
 
 def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
-    """How far each log or inbox can be read: one round trip, one transaction each."""
+    """How far each log or inbox can be read, at most two round trips.
+
+    One looks which logs have grown at all; the other asks for the horizons of those, each in a
+    transaction of its own.
+    """
+    heads = ", ".join(f'(SELECT last_value FROM "{log}_position_seq")' for log in logs)
+    drawn = conn.execute(f"SELECT {heads}").fetchone() or ()
+    reached = {log: known.get(log, 0) for log in logs}
+    grown = [log for log, head in zip(logs, drawn, strict=True) if head > reached[log]]
     with conn.pipeline() as pipeline:
         cursors = []
-        for log in logs:
+        for log in grown:
             sql = "SELECT messaging_horizon(%b::text, %b::bigint)"
-            cursors.append(conn.execute(sql, (log, known.get(log, 0))))
+            cursors.append(conn.execute(sql, (log, reached[log])))
             pipeline.sync()
-        return {log: cursor.fetchall()[0][0] for log, cursor in zip(logs, cursors, strict=True)}
+        reached.update((log, c.fetchall()[0][0]) for log, c in zip(grown, cursors, strict=True))
+    return reached
 
 
 def read(log: str, after: Sequence[int], upto: int, names: Sequence[str], limit: int) -> Statement:

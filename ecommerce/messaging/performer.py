@@ -11,7 +11,7 @@ import psycopg
 
 from . import wakeup
 from .database import connect
-from .effects import Effects
+from .effects import Effects, next_due
 from .registry import handlers
 from .services import ServiceConfig
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 THREADS = 16
 FINISH_SECONDS = 10.0
 """How long a stopping worker waits for the calls under way."""
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 2.0
 RECONNECT_SECONDS = 1.0
 
 
@@ -60,18 +60,27 @@ class Performer(threading.Thread):
         try:
             while not self.stopping.is_set():
                 self.woken.clear()
-                if sum(each.step(conns[each.service.database]) for each in effects):
-                    for alias in conns:
+                waits = {
+                    alias: next_due(conn, _in(alias, effects)) for alias, conn in conns.items()
+                }
+                soonest = min(seconds for due in waits.values() for seconds in due.values())
+                done = 0
+                for alias, due in waits.items():
+                    ready = [e for e in _in(alias, effects) if due[e] <= 0 or e.finished()]
+                    if sum(each.step(conns[alias]) for each in ready):
                         wakeup.wake(alias)
-                    continue
-                due = [each.next_due(conns[each.service.database]) for each in effects]
-                soonest = min((seconds for seconds in due if seconds is not None), default=5.0)
-                self.woken.wait(min(max(soonest, 0.01), SWEEP_SECONDS))
+                        done += 1
+                if not done:
+                    self.woken.wait(min(max(soonest, 0.01), SWEEP_SECONDS))
             for each in effects:
                 each.finish(conns[each.service.database], FINISH_SECONDS)
         finally:
             for conn in conns.values():
                 conn.close()
+
+
+def _in(alias: str, effects: Sequence[Effects]) -> list[Effects]:
+    return [each for each in effects if each.service.database == alias]
 
 
 def performing(chosen: Sequence[ServiceConfig]) -> list[ServiceConfig]:

@@ -6,7 +6,7 @@ from .database import Connection
 from .log import ENVELOPE
 from .models import ServiceTables
 
-SWEEP = 500
+MOST = 500
 """Timers sent by one sweep."""
 
 
@@ -24,6 +24,6 @@ def send_due(conn: Connection, tables: ServiceTables) -> int:
                     RETURNING {names}, due_at)
                 INSERT INTO "{log}" ({names}, recorded_at)
                 SELECT {names}, (SELECT messaging_now()) FROM due ORDER BY due_at RETURNING 1""",
-            (SWEEP,),
+            (MOST,),
         )
     return sent.rowcount

@@ -15,10 +15,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 
-from . import deadlines, relay, timers, wakeup
+from . import deadlines, due, relay, timers, wakeup
 from .database import Connection, connect
 from .drain import Drain, subscribed_names
 from .effects import Effects
@@ -34,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 """How often a worker looks for work by itself, should no notification reach it."""
-TIMER_SECONDS = 2.0
-PARKED_SECONDS = 5.0
+DUE_SECONDS = 2.0
+"""How often it looks for timers, deadlines and parked deliveries that are due."""
 KEEP_DAYS_SECONDS = 3600.0
 DELIVERY_LOG_DAYS = 30
 RECONNECT_SECONDS = 1.0
@@ -68,12 +69,21 @@ class Worker:
             if source.database != target.database
             and (names := subscribed_names(target.label, source.label))
         ]
+        self._aliases = sorted({s.database for s in self.services})
+        self._sweeps = {
+            alias: [
+                sweep
+                for drain in self.drains
+                if drain.service.database == alias
+                for sweep in self._sweeps_of(drain)
+            ]
+            for alias in self._aliases
+        }
         self._connections: dict[str, Connection] = {}
         self._horizons: dict[str, int] = {}
         self._timetable = {
             self._hold: Every(HEARTBEAT_SECONDS),
-            self._timers: Every(TIMER_SECONDS),
-            self._parked: Every(PARKED_SECONDS),
+            self._sweep: Every(DUE_SECONDS),
             self._keep_days: Every(KEEP_DAYS_SECONDS),
         }
 
@@ -84,8 +94,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; a lost database connection is renewed for as long as it takes."""
-        aliases = sorted({s.database for s in self.services})
-        listeners = [wakeup.Listener(alias, self.woken) for alias in aliases]
+        listeners = [wakeup.Listener(alias, self.woken) for alias in self._aliases]
         companions = [
             *listeners,
             threading.Thread(target=self._beat, name="heartbeat", daemon=True),
@@ -155,18 +164,19 @@ class Worker:
         for drain in self.drains:
             drain.leases.hold(self._conn(drain.service.database))
 
-    def _timers(self) -> None:
-        for service in self.services:
-            conn = self._conn(service.database)
-            timers.send_due(conn, service.tables)
-            deadlines.pass_deadlines(conn, service.label, service.tables)
+    def _sweep(self) -> None:
+        for alias in self._aliases:
+            due.sweep(self._conn(alias), self._sweeps[alias])
 
-    def _parked(self) -> None:
-        for drain in self.drains:
-            try:
-                drain.retry_parked(self._conn(drain.service.database))
-            except Fenced as error:
-                logger.warning("%s", error)
+    def _sweeps_of(self, drain: Drain) -> list[due.Sweep]:
+        tables = drain.tables
+        return [
+            due.Sweep(
+                tables.timer._meta.db_table, "due_at", partial(timers.send_due, tables=tables)
+            ),
+            due.Sweep(tables.parked._meta.db_table, "due_at", partial(_retry_parked, drain=drain)),
+            *deadlines.sweeps(drain.name, tables),
+        ]
 
     def _keep_days(self) -> None:
         """Make the delivery logs' coming partitions, and drop the old ones."""
@@ -194,17 +204,22 @@ class Worker:
         return self._horizons
 
     def _beat(self) -> None:
-        """Renew the leases while a batch takes long."""
+        """Renew the leases while a batch takes so long that the loop does not come to it."""
         while not self.stopping.wait(HEARTBEAT_SECONDS):
+            if self._timetable[self._hold].age() < 2 * HEARTBEAT_SECONDS:
+                continue
             try:
-                for alias in {s.database for s in self.services}:
-                    with connect(alias) as conn, conn.pipeline():
-                        for drain in self.drains:
-                            if drain.service.database == alias and drain.leases.held:
-                                held = list(drain.leases.held.values())
-                                conn.execute(*renewal(drain.tables, self.name, held))
+                for alias in self._aliases:
+                    self._renew(alias)
             except psycopg.Error as error:
                 logger.warning("heartbeat failed: %s", error)
+
+    def _renew(self, alias: str) -> None:
+        with connect(alias) as conn, conn.pipeline():
+            for drain in self.drains:
+                held = list(drain.leases.held.values())
+                if drain.service.database == alias and held:
+                    conn.execute(*renewal(drain.tables, self.name, held))
 
     def _conn(self, alias: str) -> Connection:
         conn = self._connections.get(alias)
@@ -240,12 +255,24 @@ class Every:
     seconds: float
     last: float = field(default=float("-inf"))
 
+    def age(self) -> float:
+        """Seconds since it was last due."""
+        return time.monotonic() - self.last
+
     def due(self) -> bool:
         now = time.monotonic()
         if now - self.last < self.seconds:
             return False
         self.last = now
         return True
+
+
+def _retry_parked(conn: Connection, drain: Drain) -> int:
+    try:
+        return drain.retry_parked(conn)
+    except Fenced as error:
+        logger.warning("%s", error)
+        return 0
 
 
 def readable(target: ServiceConfig) -> dict[str, str]:

@@ -6,6 +6,7 @@ A journey without the `worker` fixture moves the services by hand, with `settle`
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -103,13 +104,11 @@ class BackgroundWorker:
             return
         self._worker.stop()
         aliases = {config.database for config in self._worker.services}
-        while alive := [self._thread, *_listeners()]:
+        while self._thread.is_alive() or _listeners():
             # Those who listen end sooner when they hear something.
             for alias in aliases:
                 wakeup.wake(alias)
-            alive[-1].join(0.02)
-            if not self._thread.is_alive() and not _listeners():
-                break
+            time.sleep(0.01)
         self._worker = self._thread = None
 
     @contextmanager

@@ -104,9 +104,7 @@ def write(source: str, *messages: Message, tenant: str = "main") -> list[int]:
 
 def written(source: str) -> list[Message]:
     """What stands in a service's log, in order."""
-    rows = fetch(
-        source, 'SELECT name, contract, payload, personal FROM "{log}" ORDER BY position'
-    )
+    rows = fetch(source, 'SELECT name, contract, payload, personal FROM "{log}" ORDER BY position')
     return [decode(*row) for row in rows]
 
 

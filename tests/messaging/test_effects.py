@@ -297,15 +297,34 @@ def test_an_answer_that_cannot_be_stored_fails_by_itself(
     assert "WiringError" in error
 
 
-@pytest.mark.parametrize("damage", ["contract = 99", "handler = 'payments.retired'"])
-def test_an_intent_that_no_code_can_carry_out_harms_no_other(
-    caller: Callable[[str], Caller], damage: str
+def spoil_intent(order_id: str, damage: str) -> None:
+    stream = f"order/{order_id}"
+    fetch("payments", f"UPDATE {{effect}} SET {damage} WHERE stream = %b RETURNING 1", stream)
+
+
+def test_an_intent_that_no_code_can_read_is_a_dead_letter_and_harms_no_other(
+    caller: Callable[[str], Caller],
 ) -> None:
     for order in ("bad", "o1"):
         pay(order)
-    fetch("payments", f"UPDATE {{effect}} SET {damage} WHERE stream = 'order/bad' RETURNING 1")
+    spoil_intent("bad", "contract = 99")
 
     caller("one").perform()
 
     assert answers() == [("o1", "approved")]
-    assert fetch("payments", 'SELECT stream FROM "{dead}"') == [("order/bad",)]
+    assert fetch("payments", 'SELECT stream, reason FROM "{dead}"') == [("order/bad", "unreadable")]
+
+
+def test_an_intent_whose_handler_is_gone_is_a_dead_letter_and_harms_no_other(
+    caller: Callable[[str], Caller],
+) -> None:
+    for order in ("bad", "o1"):
+        pay(order)
+    spoil_intent("bad", "handler = 'payments.retired'")
+
+    caller("one").perform()
+
+    assert answers() == [("o1", "approved")]
+    ((stream, error),) = fetch("payments", 'SELECT stream, error FROM "{dead}"')
+    assert stream == "order/bad"
+    assert "no handler is named 'payments.retired'" in error

@@ -26,7 +26,9 @@ DAY = 24 * 3600
 CREATED = Response(201, {"Location": "/reservations/1"}, '{"id": "1"}')
 
 
-def request(key: str = "k", fingerprint: str = "body", caller: str = "user:1") -> IdempotencyRequest:
+def request(
+    key: str = "k", fingerprint: str = "body", caller: str = "user:1"
+) -> IdempotencyRequest:
     return IdempotencyRequest(caller, "POST /reservations", key, fingerprint)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,6 @@ from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.messages import Message, decode
 from ecommerce.messaging.relay import Relay
 from ecommerce.messaging.services import service
-from inventory.contracts import ReserveInventory
 from orders.contracts import OrderReserved
 from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.examples import reserve
@@ -178,7 +176,9 @@ def writers(connection: Connect, count: int, transactions: int) -> Iterator[list
         for number in range(transactions):
             with conn.transaction():
                 stream = f"{name}.{number % 3}"
-                append(conn, "orders", OrderReserved(order_id=stream), reserve(f"{stream}/{number}"))
+                append(
+                    conn, "orders", OrderReserved(order_id=stream), reserve(f"{stream}/{number}")
+                )
 
     threads = [
         threading.Thread(target=run, args=(connection(), name), daemon=True)

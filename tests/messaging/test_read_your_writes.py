@@ -50,7 +50,9 @@ def test_a_reader_waits_while_a_worker_delivers(puppet: Callable[..., Puppet]) -
     worker = puppet("inventory")
     token = restock()
     answers: list[bool] = []
-    waiting = threading.Thread(target=lambda: answers.append(wait_for("inventory", token, PATIENCE)))
+    waiting = threading.Thread(
+        target=lambda: answers.append(wait_for("inventory", token, PATIENCE))
+    )
     waiting.start()
 
     worker.work()

@@ -106,6 +106,27 @@ def test_a_refused_retry_does_not_keep_others_from_theirs(
     assert Reservation.objects.count() == 1
 
 
+@pytest.mark.usefixtures("stock")
+def test_a_parked_delivery_whose_handler_is_gone_is_a_dead_letter_and_harms_no_other(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    write("inventory", restocked("a", 14), restocked("b", 14))
+    Reservation.objects.create(tenant="main", order_id="taken", status="Reserved")
+    worker = puppet("inventory")
+    worker.work()
+    Reservation.objects.all().delete()
+    retire = "UPDATE {parked} SET handler = 'inventory.gone' WHERE stream = 'product/a' RETURNING 1"
+    fetch("inventory", retire)
+
+    clock.advance(30)
+    worker.work()
+    worker.retry()
+
+    assert fetch("inventory", 'SELECT handler FROM "{dead}"') == [("inventory.gone",)]
+    assert fetch("inventory", PARKED) == []
+    assert Reservation.objects.count() == 1
+
+
 def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_no_attempt_and_loses_nothing(
     puppet: Callable[..., Puppet],
 ) -> None:
@@ -133,7 +154,9 @@ def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_no_attempt_and_lo
     rows = StockItem.objects.order_by("product_id").values_list("product_id", "reserved")
     assert list(rows) == [("a", 2), ("b", 2)]
     assert fetch("inventory", PARKED) == []
-    assert fetch("inventory", "SELECT count(*) FROM \"{delivery}\" WHERE outcome <> 'done'") == [(0,)]
+    assert fetch("inventory", "SELECT count(*) FROM \"{delivery}\" WHERE outcome <> 'done'") == [
+        (0,)
+    ]
 
 
 @pytest.mark.usefixtures("stock")

@@ -1,0 +1,130 @@
+"""The benchmarks' own PostgreSQL server, durable and thrown away afterwards, and what it costs.
+
+Every run gets a clone of one prepared database, always under the same name, so that Django need
+not be told. CPU times come from /proc and are those of whole processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+
+from ecommerce.embedded import places, postgres
+
+TICK = os.sysconf("SC_CLK_TCK")
+OBSERVED = {
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "all",
+    "pg_stat_statements.max": "10000",
+}
+"""Settings for the runs that ask which statements cost what; the others do without."""
+
+
+class Server:
+    """A running server with the databases of a benchmark."""
+
+    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
+        self._server = postgres.Server(directory, durable=True)
+        self._server.settings = {**self._server.settings, **settings}
+        self._server.start()
+
+    @property
+    def url(self) -> str:
+        """The database that runs use."""
+        return self._server.url
+
+    @property
+    def process(self) -> int:
+        return self._server.process.pid
+
+    def restart(self, settings: dict[str, str]) -> None:
+        """Stop, and start with further settings."""
+        self._server.stop()
+        self._server.settings = {**self._server.settings, **settings}
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def elsewhere(self) -> psycopg.Connection[tuple[object, ...]]:
+        """A connection to another database: it counts in nobody's statistics."""
+        return psycopg.connect(self.url, dbname="postgres", autocommit=True)
+
+    def keep(self, name: str) -> None:
+        """Keep the database as it is now, to be cloned."""
+        self._copy(places.DATABASE, name)
+
+    def clone(self, name: str) -> None:
+        """Put a fresh copy of a kept database in place, and all of it on disk."""
+        self._copy(name, places.DATABASE)
+        with self.elsewhere() as conn:
+            conn.execute("CHECKPOINT")
+
+    def settled(self) -> None:
+        """Wait until everybody has left the database, so that its statistics are complete."""
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        with self.elsewhere() as conn:
+            while conn.execute(sql, [places.DATABASE]).fetchone() != (0,):
+                time.sleep(0.02)
+
+    def cpu_seconds(self) -> float:
+        """What all of its processes have used, those that have ended included."""
+        ticks = sum(_stat(self.process)[11:15])
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                fields = _stat(int(entry.name))
+                ticks += sum(fields[11:13]) if fields[1] == self.process else 0
+        return ticks / TICK
+
+    def _copy(self, source: str, target: str) -> None:
+        with self.elsewhere() as conn:
+            conn.execute(f'DROP DATABASE IF EXISTS "{target}" WITH (FORCE)')
+            conn.execute(f'CREATE DATABASE "{target}" TEMPLATE "{source}"')
+
+
+@contextmanager
+def durable_server() -> Iterator[Server]:
+    """A server with fsync on, in a temporary directory that is removed afterwards."""
+    directory = places.throw_away_directory()
+    try:
+        server = Server(directory, {"max_wal_size": "8GB", "checkpoint_timeout": "30min"})
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def cpu_seconds(processes: Iterable[int]) -> float:
+    """What these processes have used so far, with all their threads."""
+    return sum(sum(_stat(process)[11:13]) for process in processes) / TICK
+
+
+def rows_written(server: Server) -> dict[str, tuple[int, int, int]]:
+    """Rows inserted, updated and deleted since the clone was made, by table.
+
+    The days of a partitioned table are added up. Ask when `settled`.
+    """
+    with psycopg.connect(server.url) as conn:
+        rows = conn.execute(
+            """SELECT coalesce(parent.relname, s.relname), sum(n_tup_ins)::int,
+                      sum(n_tup_upd)::int, sum(n_tup_del)::int
+               FROM pg_stat_user_tables s
+               LEFT JOIN pg_inherits i ON i.inhrelid = s.relid
+               LEFT JOIN pg_class parent ON parent.oid = i.inhparent
+               GROUP BY 1 HAVING sum(n_tup_ins + n_tup_upd + n_tup_del) > 0 ORDER BY 1"""
+        ).fetchall()
+    return {name: (inserted, updated, deleted) for name, inserted, updated, deleted in rows}
+
+
+def _stat(process: int) -> list[int]:
+    """The numbers of /proc/PID/stat behind the state: from parent (index 1) on; see proc(5)."""
+    text = Path(f"/proc/{process}/stat").read_text()
+    return [0, *map(int, text.rpartition(")")[2].split()[1:])]

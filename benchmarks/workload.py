@@ -1,0 +1,169 @@
+"""What is bought: a fixed mix of orders, the shop they are placed in, and when they are through."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.core.management import call_command
+from django.db import connection
+
+from analytics.models import DailySales, HourlySales, ProductSales
+from customers.contracts import SaveContact
+from customers.models import OrderSummary
+from ecommerce.audit import audit
+from ecommerce.messaging.bus import execute
+from ecommerce.messaging.drain import subscribed_names
+from ecommerce.messaging.models import uuid7
+from ecommerce.messaging.services import services
+from ecommerce.messaging.worker import Worker, readable
+from ecommerce.values import Address
+from inventory.contracts import RestockInventory
+from inventory.models import Product
+from notifications.models import Notification
+from orders.contracts import CreateOrder, RequestedLine
+
+TENANT = "main"
+SEED = 20_240_229
+CUSTOMERS = 200
+UNITS = 1_000_000
+MESSAGES = 3
+"""Notifications that are sent for an order."""
+
+
+class Incomplete(Exception):
+    """A run left something undone, or broke what must hold."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Orders to be placed, and how many different products they ask for in all."""
+
+    orders: Sequence[CreateOrder]
+    products: int
+
+
+def open_shop() -> None:
+    """Tables, catalogue, ample stock and customers with contacts; all delivered."""
+    call_command("migrate", verbosity=0)
+    call_command("seed", verbosity=0)
+    for product_id in _products():
+        restock = RestockInventory(product_id=product_id, quantity=UNITS)
+        execute(restock, tenant=TENANT, actor="benchmark")
+    for number in range(CUSTOMERS):
+        contact = SaveContact(
+            customer_id=_customer(number),
+            name=f"Customer {number}",
+            email=f"customer-{number}@example.test",
+            phone=f"+1-555-{number:04}",
+            address=_address(number),
+        )
+        execute(contact, tenant=TENANT, actor="benchmark")
+    Worker().drain(60.0)
+
+
+def mix(count: int, seed: int = SEED) -> Mix:
+    """Orders of one to three products, one to three units each; the same ones every time."""
+    choice = random.Random(seed)
+    products = _products()
+    orders = []
+    for _ in range(count):
+        customer = choice.randrange(CUSTOMERS)
+        chosen = choice.sample(products, choice.randint(1, 3))
+        orders.append(
+            CreateOrder(
+                order_id=str(uuid7()),
+                customer_id=_customer(customer),
+                lines=tuple(RequestedLine(product, choice.randint(1, 3)) for product in chosen),
+                shipping_address=_address(customer),
+            )
+        )
+    return Mix(orders, sum(len(order.lines) for order in orders))
+
+
+def place(orders: Sequence[CreateOrder]) -> float:
+    """Place orders one after another; return how many a second."""
+    started = time.perf_counter()
+    for order in orders:
+        execute(order, tenant=TENANT, actor=order.customer_id)
+    return len(orders) / (time.perf_counter() - started)
+
+
+def told() -> int:
+    """How many notifications were sent: a quick way to see how far a run is."""
+    return Notification.objects.filter(tenant=TENANT, status="Sent").count()
+
+
+def missing(expected: Mix) -> list[str]:
+    """What is still to be done until every order has been shipped, told of and counted."""
+    count = len(expected.orders)
+    shipped = OrderSummary.objects.filter(status="Shipped", shipment_status="Created")
+    found = {
+        "orders shipped": (shipped.count(), count),
+        "notifications sent": (told(), count * MESSAGES),
+        "orders in daily sales": (_sum(DailySales, "orders"), count),
+        "orders in hourly sales": (_sum(HourlySales, "orders"), count),
+        "orders in product sales": (_sum(ProductSales, "times_ordered"), expected.products),
+        "shipments to be tracked": (_effects("= 'shipping.TrackShipment'"), count),
+        "other effects": (_effects("<> 'shipping.TrackShipment'"), 0),
+        "unread messages": (_unread(), 0),
+    }
+    for service in services():
+        for kind in ("parked", "dead", "timer", "inbox"):
+            table = getattr(service.tables, kind)
+            found[f"{service.label} {kind}"] = (table._default_manager.count(), 0)
+    return [f"{name}: {is_} of {due}" for name, (is_, due) in found.items() if is_ != due]
+
+
+def check() -> None:
+    """Ask the platform's own audit. Raises Incomplete with what it found."""
+    broken = [finding for finding in audit(patience=0.0) if not finding.ok]
+    if broken:
+        lines = [f"{each.area}: {each.name}: {each.shown}" for each in broken]
+        raise Incomplete("\n".join(["The audit found:", *lines]))
+
+
+def _products() -> list[str]:
+    return list(Product.objects.order_by("product_id").values_list("product_id", flat=True))
+
+
+def _customer(number: int) -> str:
+    return f"customer-{number:03}"
+
+
+def _address(number: int) -> Address:
+    return Address(f"{number} Harbor Street", "Springfield", "IL", "62701", "US")
+
+
+def _sum(model: type[DailySales | HourlySales | ProductSales], column: str) -> int:
+    return sum(model.objects.filter(tenant=TENANT).values_list(column, flat=True))
+
+
+def _effects(which: str) -> int:
+    tables = (service.tables.effect._meta.db_table for service in services())
+    counts = (f"(SELECT count(*) FROM {table} WHERE name {which})" for table in tables)
+    return _number(f"SELECT {' + '.join(counts)}")
+
+
+def _unread() -> int:
+    """Messages behind the position of some service that they concern."""
+    unread = 0
+    for target in services():
+        for source, log in readable(target).items():
+            unread += _number(
+                f"""SELECT count(*) FROM {log} l
+                    JOIN {target.tables.partition._meta.db_table} p ON p.number = l.partition
+                    WHERE l.position > coalesce((p.positions->>%s)::bigint, 0)
+                      AND l.name = ANY(%s)""",
+                [source, subscribed_names(target.label, source)],
+            )
+    return unread
+
+
+def _number(sql: str, values: Sequence[object] = ()) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        (number,) = cursor.fetchone()
+    return int(number)

@@ -1,0 +1,142 @@
+"""Ways through the admin: the sidebar, the tabs, and from a row to whatever is about the same thing.
+
+No service knows another. Two rows are about the same order because both have its id, and its
+messages are those of the stream `order/<id>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.text import capfirst
+
+from .messages import contract_named, contracts
+from .models import Envelope
+from .registry import handlers
+from .services import services
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where to find rows: `title` says which."""
+
+    title: str
+    url: str
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar: a group for each service, in their order, and the rest below."""
+    labels = [config.label for config in services()]
+    logs = {config.tables.log for config in services()}
+    registered = list(admin.site._registry)
+    apps = admin.site.get_app_list(request)
+    apps.sort(key=lambda app: labels.index(app["app_label"]) if app["app_label"] in labels else 99)
+    return [
+        {
+            "title": app["name"],
+            "collapsible": True,
+            "items": [
+                {
+                    "title": model["name"],
+                    "link": model["admin_url"],
+                    "icon": getattr(admin.site._registry[model["model"]], "icon", "table_rows"),
+                }
+                for model in sorted(
+                    app["models"],
+                    key=lambda m: (m["model"] in logs, registered.index(m["model"])),
+                )
+            ],
+        }
+        for app in apps
+    ]
+
+
+def tabs(request: HttpRequest) -> list[dict[str, Any]]:
+    """The messaging tables of a service, as tabs above each other's lists."""
+    return [
+        {
+            "models": [str(model._meta) for model in config.tables],
+            "items": [
+                {"title": capfirst(str(model._meta.verbose_name_plural)), "link": _list(model)}
+                for model in config.tables
+                if admin.site._registry[model].has_view_permission(request)
+            ],
+        }
+        for config in services()
+    ]
+
+
+def links(row: Model, request: HttpRequest) -> list[Link]:
+    """Lists of what is about the same order, product or customer as this row, and of its messages."""
+    here = _Here(row, request)
+    return [*here.rows(), *here.messages(), *here.relatives()]
+
+
+class _Here:
+    """A row, and who looks at it."""
+
+    def __init__(self, row: Any, request: HttpRequest) -> None:
+        self.row = row
+        self.request = request
+        self.keys = dict(_keys(row))
+
+    def rows(self) -> Iterator[Link]:
+        for model, model_admin in admin.site._registry.items():
+            for key in self.keys.keys() & set(model_admin.search_fields):
+                if model is not type(self.row):
+                    yield from self.link(model, self.keys[key])
+
+    def messages(self) -> Iterator[Link]:
+        for key, value in self.keys.items():
+            speaking = {c.service for c in contracts() if c.stream_field == key}
+            for config in services():
+                if config.label in speaking:
+                    stream = f"{key.removesuffix('_id')}/{value}"
+                    title = f"Messages of {config.verbose_name.lower()}"
+                    yield from self.link(config.tables.log, stream, title)
+
+    def relatives(self) -> Iterator[Link]:
+        """Of a message: those that it began, or that began with it, and its deliveries."""
+        if not isinstance(self.row, Envelope):
+            return
+        contract = contract_named(self.row.name)
+        hearing = {h.service for h in handlers() if contract.type in h.message_types}
+        for config in services():
+            if config.label == self.row._meta.app_label:
+                correlation = str(self.row.correlation_id)
+                yield from self.link(config.tables.log, correlation, "Same correlation")
+            if config.label in hearing:
+                title = f"Deliveries in {config.verbose_name.lower()}"
+                yield from self.link(config.tables.delivery, str(self.row.message_id), title)
+
+    def link(self, model: type[Model], term: str, title: str = "") -> Iterator[Link]:
+        """A list searched for a term, in the row's tenant, for those who may see it."""
+        if not admin.site._registry[model].has_view_permission(self.request):
+            return
+        query = {"q": term}
+        if self.request.user.is_superuser and hasattr(model, "tenant"):
+            query["tenant"] = self.row.tenant
+        title = title or capfirst(str(model._meta.verbose_name_plural))
+        yield Link(title, f"{_list(model)}?{urlencode(query)}")
+
+
+def _keys(row: Any) -> Iterator[tuple[str, str]]:
+    """What the row is about, such as `order_id` and its value."""
+    if hasattr(row, "stream"):
+        category, _, value = row.stream.partition("/")
+        yield f"{category}_id", value
+    elif hasattr(row, "tenant"):
+        for key in sorted({contract.stream_field for contract in contracts()}):
+            if value := getattr(row, key, ""):
+                yield key, value
+
+
+def _list(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")

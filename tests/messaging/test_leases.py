@@ -1,0 +1,183 @@
+"""Workers share a service's partitions evenly; nobody loses one that they still work at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ecommerce.messaging import worker as worker_module
+from ecommerce.messaging.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
+from ecommerce.messaging.worker import Worker, worker_name
+from tests.messaging.conftest import Clock
+from tests.messaging.steps import Puppet, fetch, until
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+ALL = set(range(8))
+
+
+def owners() -> dict[int, str | None]:
+    return dict(fetch("analytics", 'SELECT number, owner FROM "{partition}"'))
+
+
+def column(name: str) -> list[Any]:
+    rows = fetch("analytics", f'SELECT {name} FROM "{{partition}}" ORDER BY number')
+    return [value for (value,) in rows]
+
+
+def moves() -> int:
+    """How often a partition has been taken, ever."""
+    return sum(column("token"))
+
+
+def settle(*workers: Puppet) -> list[int]:
+    """Let all workers beat a few times; return how many partitions each holds then."""
+    for _ in range(3):
+        for worker in workers:
+            worker.hold()
+    before = owners()
+    for worker in workers:
+        worker.hold()
+    assert owners() == before
+    assert set().union(*(worker.held for worker in workers)) == ALL
+    assert sum(len(worker.held) for worker in workers) == 8
+    return [len(worker.held) for worker in workers]
+
+
+def test_workers_share_evenly_as_they_come_and_go_with_few_moves(
+    puppet: Callable[..., Puppet],
+) -> None:
+    one, two, three = puppet("analytics"), puppet("analytics"), puppet("analytics")
+
+    assert settle(one) == [8]
+    assert moves() == 8
+    assert settle(one, two) == [4, 4]
+    assert moves() == 8 + 4
+    assert sorted(settle(one, two, three)) == [2, 3, 3]
+    assert moves() == 8 + 4 + 2
+    two.release()
+    assert settle(one, three) == [4, 4]
+    assert moves() == 8 + 4 + 2 + 3
+
+
+def test_nobody_is_robbed_while_alive(puppet: Callable[..., Puppet], clock: Clock) -> None:
+    one, two = puppet("analytics"), puppet("analytics")
+    settle(one)
+
+    for _ in range(3):
+        two.hold()
+        clock.advance(HEARTBEAT_SECONDS)
+
+    assert two.held == set()
+    assert set(owners().values()) == {"worker-1"}
+
+
+def test_a_worker_gives_back_before_another_one_takes(puppet: Callable[..., Puppet]) -> None:
+    one, two = puppet("analytics"), puppet("analytics")
+    one.hold()
+    two.hold()
+
+    one.hold()
+
+    assert (one.held, two.held) == ({0, 1, 2, 3}, set())
+    assert [owner for owner in owners().values() if owner] == ["worker-1"] * 4
+    assert two.hold() == {4, 5, 6, 7}
+
+
+def test_the_leases_of_a_silent_worker_are_taken_over_and_counted(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    silent, heir = puppet("analytics"), puppet("analytics")
+    settle(silent)
+
+    clock.advance(LEASE_SECONDS - 1)
+    assert heir.hold() == set()
+    clock.advance(2)
+
+    assert heir.hold() == ALL
+    assert column("takeovers") == [1] * 8
+    assert heir.drain.leases.careful
+
+
+def test_leases_that_were_given_back_are_no_takeovers(puppet: Callable[..., Puppet]) -> None:
+    one, two = puppet("analytics"), puppet("analytics")
+    settle(one)
+    one.release()
+
+    assert two.hold() == ALL
+    assert column("takeovers") == [0] * 8
+    assert not two.drain.leases.careful
+    assert fetch("analytics", 'SELECT name FROM "{worker}"') == [("worker-2",)]
+
+
+def test_a_beat_renews_and_what_ran_out_is_not_renewed(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    one, two = puppet("analytics"), puppet("analytics")
+    settle(one)
+    for _ in range(5):
+        clock.advance(LEASE_SECONDS - 1)
+        assert one.hold() == ALL
+    assert moves() == 8
+
+    clock.advance(LEASE_SECONDS + 1)
+    two.hold()
+    one.hold()
+    assert one.held == set()
+
+
+def test_a_takeover_changes_the_token_so_the_old_owner_cannot_renew(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    old, new = puppet("analytics", "same-name"), puppet("analytics", "same-name")
+    settle(old)
+
+    assert new.hold() == set()
+    clock.advance(LEASE_SECONDS + 1)
+    assert new.hold() == ALL
+    old.hold()
+
+    assert old.held == set()
+    assert column("token") == [2] * 8
+    assert column("takeovers") == [1] * 8
+
+
+def test_a_name_is_never_used_by_two_process_starts() -> None:
+    assert len({worker_name() for _ in range(100)}) == 100
+
+
+def test_positions_move_with_the_partition(puppet: Callable[..., Puppet], clock: Clock) -> None:
+    one, two = puppet("analytics"), puppet("analytics")
+    settle(one)
+    with one.conn.transaction():
+        for statement in one.drain.leases.complete({"inventory": 77}):
+            one.conn.execute(*statement)
+    clock.advance(LEASE_SECONDS + 1)
+    two.hold()
+
+    assert two.drain.leases.after("inventory", 8) == [77] * 8
+    assert two.drain.leases.after("orders", 8) == [0] * 8
+
+
+def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, puppet: Callable[..., Puppet]
+) -> None:
+    monkeypatch.setattr(worker_module, "HEARTBEAT_SECONDS", 0.01)
+    busy, other = Worker(["analytics"]), puppet("analytics")
+    busy.drains[0].leases.hold(other.conn)
+    heart = threading.Thread(target=busy._beat)
+    heart.start()
+    try:
+        for _ in range(3):
+            clock.advance(LEASE_SECONDS - 1)
+            ends = "expires_at > messaging_now() + interval '8 seconds'"
+            until(lambda: all(column(ends)))
+        assert other.hold() == set()
+    finally:
+        busy.stop()
+        heart.join()
+
+    assert set(owners().values()) == {busy.name}

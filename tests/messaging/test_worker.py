@@ -1,0 +1,134 @@
+"""The loop that does it all by itself: it is woken, and looks by itself; it survives its database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from ecommerce.messaging import wakeup
+from ecommerce.messaging import worker as worker_module
+from ecommerce.messaging.database import connect
+from ecommerce.messaging.registry import handles
+from ecommerce.messaging.worker import Worker
+from inventory.contracts import AdjustInventory, InventoryRestocked
+from tests.messaging.examples import restocked
+from tests.messaging.steps import fetch, in_service, until, write, written
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+NEVER = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def note() -> None:
+    @handles
+    @in_service("analytics")
+    def note(event: InventoryRestocked) -> AdjustInventory:
+        return AdjustInventory(product_id=event.product_id, change=event.quantity, reason="note")
+
+
+def noted() -> list[int]:
+    return [
+        message.change for message in written("analytics") if isinstance(message, AdjustInventory)
+    ]
+
+
+@contextmanager
+def running() -> Iterator[Worker]:
+    """A worker of analytics that runs in a thread, and holds its partitions."""
+    worker = Worker(["analytics"])
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        until(lambda: owners() == {worker.name})
+        yield worker
+    finally:
+        worker.stop()
+        thread.join()
+
+
+def owners() -> set[str | None]:
+    return {owner for (owner,) in fetch("analytics", "SELECT DISTINCT owner FROM {partition}")}
+
+
+def test_a_notification_wakes_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "SWEEP_SECONDS", NEVER)
+    with running():
+        for number in range(3):
+            write("inventory", restocked("a", number))
+            wakeup.wake("default")
+            until(lambda: len(noted()) == number + 1)  # noqa: B023
+
+
+def test_without_notifications_work_is_found_by_looking(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.05)
+    settings.MESSAGING_NOTIFY = False
+    with running():
+        for number in range(3):
+            write("inventory", restocked("a", number))
+            wakeup.wake("default")
+            until(lambda: len(noted()) == number + 1)  # noqa: B023
+    assert wakeup._notifiers == {}
+
+
+def test_a_worker_whose_connections_are_all_cut_works_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "RECONNECT_SECONDS", 0.05)
+    monkeypatch.setattr(wakeup, "RETRY_SECONDS", 0.05)
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = 'messaging' AND pid <> pg_backend_pid()"
+    )
+    with running():
+        for number in range(5):
+            with connect("default") as conn:
+                assert conn.execute(cut).fetchall()
+            write("inventory", restocked("a", number))
+            until(lambda: len(noted()) == number + 1)  # noqa: B023
+
+    assert noted() == list(range(5))
+
+
+def test_a_worker_that_is_stopped_gives_its_partitions_back() -> None:
+    with running():
+        pass
+
+    assert owners() == {None}
+    assert fetch("analytics", "SELECT count(*) FROM {worker}") == [(0,)]
+    assert fetch("analytics", "SELECT max(takeovers) FROM {partition}") == [(0,)]
+
+
+def test_draining_ends_when_nothing_is_left_and_signs_off() -> None:
+    write("inventory", restocked("a", 1), restocked("a", 2))
+
+    assert Worker(["analytics"]).drain(seconds=20) == 2
+
+    assert noted() == [1, 2]
+    assert owners() == {None}
+
+
+def test_a_failing_step_does_not_end_the_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "RECONNECT_SECONDS", 0.05)
+    faults: list[Exception] = []
+    step: Callable[[Worker], int] = Worker.step
+
+    def fail_sometimes(worker: Worker) -> int:
+        if faults:
+            raise faults.pop()
+        return step(worker)
+
+    monkeypatch.setattr(Worker, "step", fail_sometimes)
+    with running():
+        faults += [ValueError("a bug"), RuntimeError("another one")]
+        until(lambda: not faults)
+        write("inventory", restocked("a", 1))
+        until(lambda: noted() == [1])
