@@ -10,7 +10,7 @@ import http.client
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -40,7 +40,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 @dataclass
 class Client:
-    """The API at an address. Each thread that uses it has a connection of its own.
+    """The API at an address, to be closed. Each thread that uses it has a connection of its own.
 
     `patience` is how many seconds one call may take, over all its tries.
     """
@@ -49,7 +49,15 @@ class Client:
     patience: float = 120.0
     headers: dict[str, str] = field(default_factory=dict)
     _threads: threading.local = field(default_factory=threading.local)
+    _connections: list[http.client.HTTPConnection] = field(default_factory=list)
     _retried: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for conn in self._connections:
+            conn.close()
 
     @property
     def retries(self) -> int:
@@ -71,17 +79,13 @@ class Client:
                     return answer
                 why = f"status {answer.status} {answer.code}"
             except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
-                self._disconnect()
+                self._connection().close()
                 why = f"{type(error).__name__}: {error}"
             if time.monotonic() + pause > until:
                 raise Unreachable(f"{method} {self.url}{path}: {why}, for {self.patience:.0f} s")
             self._retried.append(path)
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
-
-    def close(self) -> None:
-        """Close this thread's connection; the others' go with their threads."""
-        self._disconnect()
 
     def _ask(self, method: str, path: str, body: Any, key: str | None) -> Answer:
         headers = dict(self.headers)
@@ -105,10 +109,8 @@ class Client:
             kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             conn = kind(place.hostname or "", place.port, timeout=REQUEST_SECONDS)
             self._threads.connection = conn
+            self._connections.append(conn)
         return conn
-
-    def _disconnect(self) -> None:
-        self._connection().close()
 
 
 def _in_vain(answer: Answer) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,12 +20,8 @@ from unfold.utils import prettify_json
 from .backoffice import ReadOnlyAdmin, dropdown, labelled, tenants
 from .messages import contracts
 from .registry import handlers
-from .services import service, services
-
-SLACK = timedelta(seconds=60)
-"""Longer than any batch takes from its clock to its commit."""
-NEAR = 5000
-"""Positions that are not worth narrowing down further."""
+from .searching import as_uuid, first_position, streams
+from .services import services
 
 
 def names(_: type[Model]) -> Iterable[str]:
@@ -44,6 +39,10 @@ def handler_names(model: type[Model]) -> Iterable[str]:
 
 def sources(_: type[Model]) -> Iterable[str]:
     return [config.label for config in services()]
+
+
+def _label(model: type[Model]) -> str:
+    return model._meta.app_label
 
 
 class MessagingAdmin(ReadOnlyAdmin):
@@ -65,7 +64,7 @@ class MessageAdmin(MessagingAdmin):
     search_help_text = (
         "The id of a message, its cause or correlation; a stream such as order/…; or the id in it."
     )
-    list_filter = (dropdown("name", names),)
+    list_filter: Any = (dropdown("name", names),)
 
     @admin.display(description="payload")
     def content(self, row: Any) -> str:
@@ -77,10 +76,10 @@ class MessageAdmin(MessagingAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         if not search_term:
             return queryset, False
-        wanted = Q(stream__in=_streams(search_term))
+        wanted = Q(stream__in=streams(search_term))
         if request.user.is_superuser:
             wanted &= Q(tenant__in=tenants())  # the index begins with it
-        if named := _as_uuid(search_term):
+        if named := as_uuid(search_term):
             wanted |= Q(message_id=named) | Q(correlation_id=named) | Q(cause_id=named)
             queryset = self.since(queryset, named)
         return queryset.filter(wanted), False
@@ -92,7 +91,7 @@ class MessageAdmin(MessagingAdmin):
 
 class LogAdmin(MessageAdmin):
     icon = "mail"
-    list_display = ("position", "name", "stream", "version", "tenant", "actor", "recorded_at")
+    list_display: Any = ("position", "name", "stream", "version", "tenant", "actor", "recorded_at")
     list_filter = (dropdown("name", own_names), "recorded_at")
     ordering = ("-position",)
 
@@ -100,11 +99,7 @@ class LogAdmin(MessageAdmin):
         return self.has_view_permission(request)
 
     def since(self, queryset: QuerySet[Any], named: uuid.UUID) -> QuerySet[Any]:
-        """No index has the ids. But ours begin with the time, and so do the positions."""
-        if named.version != 7:
-            return queryset
-        made = datetime.fromtimestamp((named.int >> 80) / 1000, UTC)
-        return queryset.filter(position__gte=_position(self.model, made - SLACK))
+        return queryset.filter(position__gte=first_position(self.model, named))
 
 
 class InboxAdmin(LogAdmin):
@@ -172,10 +167,10 @@ class ParkedAdmin(MessagingAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         if not search_term:
             return queryset, False
-        wanted = Q(stream__in=_streams(search_term))
+        wanted = Q(stream__in=streams(search_term))
         if request.user.is_superuser:
             wanted &= Q(tenant__in=tenants())
-        if named := _as_uuid(search_term):
+        if named := as_uuid(search_term):
             wanted |= Q(message_id=named)
         return queryset.filter(wanted), False
 
@@ -214,7 +209,7 @@ class DeliveryAdmin(MessagingAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         if not search_term:
             return queryset, False
-        named = _as_uuid(search_term)
+        named = as_uuid(search_term)
         return (queryset.filter(message_id=named) if named else queryset.none()), False
 
 
@@ -262,34 +257,3 @@ for _service in services():
     admin.site.register(_tables.delivery, DeliveryAdmin)
     admin.site.register(_tables.timer, TimerAdmin)
     admin.site.register(_tables.idempotency, IdempotencyKeyAdmin)
-
-
-def _label(model: type[Model]) -> str:
-    return service(model._meta.app_label).label
-
-
-def _as_uuid(term: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(term)
-    except ValueError:
-        return None
-
-
-def _streams(term: str) -> list[str]:
-    """The streams that a person may mean."""
-    return [term, *sorted({f"{contract.category}/{term}" for contract in contracts()})]
-
-
-def _position(log: type[Any], instant: datetime) -> int:
-    """A position shortly before an instant: positions grow with time."""
-    newest = log._default_manager.order_by("-position").values_list("position", flat=True).first()
-    low, high = 0, newest or 0
-    while high - low > NEAR:
-        middle = (low + high) // 2
-        after = log._default_manager.filter(position__gte=middle).order_by("position")
-        recorded_at = after.values_list("recorded_at", flat=True).first()
-        if recorded_at is None or recorded_at >= instant:
-            high = middle
-        else:
-            low = middle
-    return low

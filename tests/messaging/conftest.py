@@ -10,7 +10,9 @@ from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import database, deadlines, registry, wakeup
 from ecommerce.messaging.database import Connection, connect
+from payments import gateways
 from tests.messaging import elsewhere as another
+from tests.messaging.calls import Caller, Gateway
 from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.steps import Puppet
 
@@ -84,3 +86,25 @@ def elsewhere(
     yield Elsewhere(_another_database)
     database.close_pools()
     another.close_alias()
+
+
+@pytest.fixture
+def caller(transactional_db: None) -> Iterator[Callable[[str], Caller]]:
+    made: list[Caller] = []
+
+    def make(name: str) -> Caller:
+        made.append(Caller(name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.pool.shutdown()
+        each.conn.close()
+
+
+@pytest.fixture
+def gateway(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    made = Gateway()
+    monkeypatch.setitem(gateways._adapters, "watched", made)
+    settings.PAYMENT_GATEWAY = "watched"
+    return made

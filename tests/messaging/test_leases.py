@@ -173,8 +173,7 @@ def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(
     try:
         for _ in range(3):
             clock.advance(LEASE_SECONDS - 1)
-            ends = "expires_at > messaging_now() + interval '8 seconds'"
-            until(lambda: all(column(ends)))
+            until(lambda: all(column("expires_at > messaging_now() + interval '8 seconds'")))
         assert other.hold() == set()
     finally:
         busy.stop()

@@ -29,7 +29,9 @@ def restock(product_id: str = "mouse", quantity: int = 5) -> str:
 
 def shown() -> int:
     query = "SELECT quantity FROM inventory_inventorylevel WHERE product_id = 'mouse'"
-    return fetch("inventory", query)[0][0]
+    ((quantity,),) = fetch("inventory", query)
+    assert isinstance(quantity, int)
+    return quantity
 
 
 def test_a_reader_has_seen_a_write_when_its_partition_was_read_up_to_it(

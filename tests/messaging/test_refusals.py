@@ -130,7 +130,7 @@ def test_a_parked_delivery_whose_handler_is_gone_is_a_dead_letter_and_harms_no_o
 def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_no_attempt_and_loses_nothing(
     puppet: Callable[..., Puppet],
 ) -> None:
-    deaths = []
+    deaths: list[InventoryRestocked] = []
 
     @handles
     @in_service("inventory")

@@ -108,7 +108,7 @@ def test_two_handlers_of_one_name_are_refused() -> None:
         def note(event: OrderReserved) -> None: ...
 
     twice()
-    with pytest.raises(WiringError, match="two handlers are named analytics.note"):
+    with pytest.raises(WiringError, match=r"two handlers are named analytics\.note"):
         twice()
 
 
@@ -161,7 +161,7 @@ def test_a_handler_that_the_code_has_lost_is_refused() -> None:
     Worker(["analytics"])
     fetch("analytics", "INSERT INTO {handler} VALUES ('analytics.gone', 'handles') RETURNING 1")
 
-    with pytest.raises(WiringError, match="the code has no handler named analytics.gone"):
+    with pytest.raises(WiringError, match=r"the code has no handler named analytics\.gone"):
         Worker(["analytics"])
 
 
@@ -171,5 +171,5 @@ def test_a_new_projection_of_what_has_happened_before_is_refused_until_it_is_reb
     gone = "DELETE FROM {handler} WHERE name = 'orders.catalogue' RETURNING 1"
     fetch("orders", gone)
 
-    with pytest.raises(WiringError, match="run `manage.py rebuild orders.CatalogueItem`"):
+    with pytest.raises(WiringError, match=r"run `manage\.py rebuild orders\.CatalogueItem`"):
         Worker(["orders"])

@@ -48,8 +48,17 @@ class Command(BaseCommand):
         headers = {"X-Tenant": options["tenant"]}
         if options["token"]:
             headers = {"Authorization": f"Bearer {options['token']}"}
-        client = Client(options["url"].rstrip("/"), options["patience"], headers)
-        demo = Demo(client, options["rate"], options["deadline"])
+        with Client(options["url"].rstrip("/"), options["patience"], headers) as client:
+            demo = Demo(client, options["rate"], options["deadline"])
+            planned = self._prepare(demo, orders, seed)
+            stuck = self._run(demo, planned)
+            self._report(demo, planned, stuck)
+        wrong = False if options["no_audit"] else self._audit()
+        if stuck or wrong:
+            sys.exit(1)
+
+    def _prepare(self, demo: Demo, orders: int, seed: int) -> list[Order]:
+        """Plan the orders and have their goods arrive."""
         try:
             products = demo.products()
             if not products:
@@ -58,11 +67,7 @@ class Command(BaseCommand):
             demo.restock(arriving)
         except Unreachable as error:
             raise CommandError(f"The shop does not answer: {error}") from error
-        stuck = self._run(demo, planned)
-        self._report(demo, planned, stuck)
-        wrong = self._audit() if not options["no_audit"] else False
-        if stuck or wrong:
-            sys.exit(1)
+        return planned
 
     def _run(self, demo: Demo, planned: Sequence[Order]) -> list[Order]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

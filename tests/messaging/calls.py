@@ -1,0 +1,73 @@
+"""Calls to the payment gateway, made by hand, one step at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+from ecommerce.messaging.bus import execute
+from ecommerce.messaging.database import connect
+from ecommerce.messaging.effects import Effects
+from ecommerce.messaging.services import service
+from ecommerce.values import Money
+from payments.contracts import ProcessPayment, RecordCharge
+from payments.gateways import Captured, Declined, SimulatedGateway
+from payments.models import SimulatedCharge
+from tests.messaging.steps import PATIENCE, written
+
+
+class Caller:
+    """A worker's part that performs the effects of payments, moved by hand."""
+
+    def __init__(self, name: str) -> None:
+        self.conn = connect("default")
+        self.pool = ThreadPoolExecutor(4)
+        self.effects = Effects(service("payments"), name, self.pool, threading.Event())
+
+    def start(self) -> int:
+        """Claim what is due and start the calls; return how many there are."""
+        self.effects.step(self.conn)
+        return len(self.effects.in_flight)
+
+    def record(self) -> None:
+        """Wait until the calls have returned, and record their answers."""
+        calls = set(self.effects.in_flight)
+        assert not wait(calls, PATIENCE).not_done
+        self.effects.finish(self.conn, PATIENCE)
+
+    def perform(self) -> int:
+        started = self.start()
+        self.record()
+        return started
+
+
+class Gateway(SimulatedGateway):
+    """The simulated gateway; the test says what happens around a call."""
+
+    def __init__(self) -> None:
+        self.before: Callable[[], object] = lambda: None
+        self.after: Callable[[], object] = lambda: None
+        self.calls = 0
+
+    def charge(self, key: str, amount: Money, method: str) -> Captured | Declined:
+        self.calls += 1
+        self.before()
+        answer = super().charge(key, amount, method)
+        self.after()
+        return answer
+
+
+def pay(order_id: str = "o1", method: str = "card_approved") -> None:
+    command = ProcessPayment(
+        order_id=order_id, customer_id="cust-123", amount=Money(1999, "USD"), method=method
+    )
+    execute(command, tenant="main", actor="test")
+
+
+def answers() -> list[tuple[str, str]]:
+    return [(m.order_id, m.outcome) for m in written("payments") if isinstance(m, RecordCharge)]
+
+
+def in_ledger() -> list[tuple[str, int]]:
+    return list(SimulatedCharge.objects.order_by("key").values_list("state", "calls"))
