@@ -514,7 +514,7 @@ def twins(recording: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
         processes = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-m", __spec__.name, recording, str(number), str(count)],
+                    [sys.executable, "-m", __name__, str(recording), str(number), str(count)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,

@@ -200,13 +200,13 @@ def idle(server: Server, seconds: float) -> Idle:
 def statements(conn: psycopg.Connection[tuple[object, ...]]) -> list[tuple[str, int, float, int]]:
     """The statements in the runs' database: text, calls, milliseconds and rows, the dearest first.
 
-    Texts that differ only in spaces, names of parameters or array types are one.
+    What functions execute within them is not told apart.
     """
     rows = conn.execute(
         """SELECT regexp_replace(query, '\\s+', ' ', 'g'), sum(calls)::bigint,
                   sum(total_exec_time + total_plan_time)::float8, sum(rows)::bigint
            FROM pg_stat_statements
-           WHERE dbid = (SELECT oid FROM pg_database WHERE datname = %s)
+           WHERE toplevel AND dbid = (SELECT oid FROM pg_database WHERE datname = %s)
            GROUP BY 1 ORDER BY 3 DESC""",
         [places.DATABASE],
     ).fetchall()
@@ -223,7 +223,7 @@ def profile(server: Server, workers: int, expected: workload.Mix, folder: Path) 
 
     @contextmanager
     def watched(processes: list[int]) -> Iterator[None]:
-        command = ["py-spy", "record", "--rate", "250", "--format", "raw", "--nonblocking"]
+        command = ["py-spy", "record", "--rate", "250", "--format", "raw", "--gil"]
         command += ["--output", str(stacks), "--pid", str(processes[0])]
         with server.elsewhere() as conn:
             conn.execute("SELECT pg_stat_statements_reset()")
@@ -246,8 +246,10 @@ def hottest(stacks: Path) -> tuple[list[tuple[str, float]], list[tuple[str, floa
     """The functions of a profile with their share of all samples: alone, and with all they call."""
     alone: Counter[str] = Counter()
     within: Counter[str] = Counter()
-    for line in stacks.read_text().splitlines():
+    for line in stacks.read_text(errors="replace").splitlines():
         frames, _, count = line.rpartition(" ")
+        if not count.isdecimal():
+            continue
         names = [frame.rpartition(":")[0] + ")" for frame in frames.split(";")]
         alone[names[-1]] += int(count)
         within.update(dict.fromkeys(names, int(count)))

@@ -20,7 +20,6 @@ from ecommerce.embedded import places, postgres
 TICK = os.sysconf("SC_CLK_TCK")
 OBSERVED = {
     "shared_preload_libraries": "pg_stat_statements",
-    "pg_stat_statements.track": "all",
     "pg_stat_statements.max": "10000",
 }
 """Settings for the runs that ask which statements cost what; the others do without."""

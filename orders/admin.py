@@ -27,7 +27,7 @@ class OrderAdmin(ReadOnlyAdmin):
     )
     list_filter = (dropdown("status", STATUSES), "created_at")
     search_fields = ("order_id",)
-    search_help_text = "A whole order id. A customer's orders are found among the summaries."
+    search_help_text = "A whole order id."
     shown_as = {name: money(name) for name in ("subtotal", "discount", "shipping", "tax", "total")}
     actions = ("cancel",)
 

@@ -92,7 +92,7 @@ class MessageAdmin(MessagingAdmin):
 class LogAdmin(MessageAdmin):
     icon = "mail"
     list_display: Any = ("position", "name", "stream", "version", "tenant", "actor", "recorded_at")
-    list_filter = (dropdown("name", own_names), "recorded_at")
+    list_filter: Any = (dropdown("name", own_names), "recorded_at")
     ordering = ("-position",)
 
     def has_module_permission(self, request: HttpRequest) -> bool:

@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Model, QuerySet
+from django.db.models import DateTimeField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
+from django.utils.timezone import localtime
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
@@ -65,6 +66,17 @@ def money(field: str, title: str = "") -> Callable[[Any], object]:
     def column(row: Any) -> object:
         amount = getattr(row, field)
         return "—" if amount is None or not row.currency else str(Money(amount, row.currency))
+
+    return column
+
+
+def instant(field: str, title: str = "") -> Callable[[Any], object]:
+    """A column that shows a time to the second: what is listed happened in the same minute."""
+
+    @admin.display(description=title or field.replace("_", " "))
+    def column(row: Any) -> object:
+        at = getattr(row, field)
+        return "—" if at is None else f"{localtime(at):%Y-%m-%d %H:%M:%S}"
 
     return column
 
@@ -171,10 +183,25 @@ class ReadOnlyAdmin(OwnRowsAdmin):
         names = [field.name for field in self.opts.concrete_fields if field.name != "id"]
         if not request.user.is_superuser:
             names = [name for name in names if name not in self.kept_back]
-        return [self.shown_as.get(name, name) for name in names]
+        return [self._shown(name) for name in names]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return self.get_fields(request, obj)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [
+            name if callable(name) or name in self.shown_as else self._shown(name)
+            for name in super().get_list_display(request)
+        ]
+
+    def _shown(self, name: str) -> Show:
+        if name in self.shown_as:
+            return self.shown_as[name]
+        if _has_field(self.model, name) and isinstance(
+            self.opts.get_field(name), DateTimeField
+        ):
+            return instant(name)
+        return name
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -9,14 +9,13 @@ all of it; the caller adds its completing statement and commits.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from .context import Context
-from .errors import WiringError
+from .errors import WiringError, describe_with_place
 from .log import Outgoing, Stored, append, insert_with_due_time, outgoing
 from .messages import Message
 from .models import Row, ServiceTables
@@ -163,8 +162,8 @@ def _run_once(deliveries: Sequence[Delivery], work: Work, now: datetime) -> bool
         started = time.perf_counter_ns()
         try:
             call(delivery, work, now)
-        except Exception:
-            delivery.error = traceback.format_exc(limit=-8)
+        except Exception as error:
+            delivery.error = describe_with_place(error)
             return False
         delivery.ran_us = (time.perf_counter_ns() - started) // 1000
     return True

@@ -28,7 +28,7 @@ from django.conf import settings
 from . import parking
 from .database import Connection
 from .delivery import Delivery, TooManyFailures, Work, run, workspace_for
-from .errors import ContractError, Fenced
+from .errors import ContractError, Fenced, describe
 from .leases import Leases
 from .log import Stored, read, stored
 from .messages import contract_named, contracts
@@ -159,7 +159,9 @@ class Drain:
             except Exception as error:
                 if (lost(error, conn) and attempt == MOST_TRIES) or conn.closed:
                     raise
-                logger.info("batch of %d refused (%d): %s", len(batch.messages), attempt, error)
+                logger.info(
+                    "batch of %d refused (%d): %s", len(batch.messages), attempt, describe(error)
+                )
                 if isinstance(error, TooManyFailures):
                     break
             else:
@@ -196,7 +198,7 @@ class Drain:
         except Exception as error:
             if lost(error, conn):
                 raise
-            return f"{type(error).__name__}: {error}"
+            return describe(error)
         return delivery.error
 
     def _carefully(self, conn: Connection, batch: Batch) -> None:

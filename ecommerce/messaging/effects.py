@@ -12,7 +12,6 @@ import logging
 import math
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from . import parking
 from .database import Connection
 from .delivery import Delivery, Work
 from .drain import lost, rollback
-from .errors import ContractError, Retry
+from .errors import ContractError, Retry, describe, describe_with_place
 from .log import ENVELOPE, Stored
 from .messages import Message
 from .registry import handler_named
@@ -143,7 +142,7 @@ class Effects:
             for claim in claims:
                 self._record(conn, [claim])
         elif claims[0].delivery.error is None:
-            claims[0].delivery.error = f"{type(error).__name__}: {error}"
+            claims[0].delivery.error = describe(error)
             self._record(conn, claims)
         else:
             raise error
@@ -221,8 +220,8 @@ def _call(claim: Claim) -> Claim:
         claim.results = list(results) if isinstance(results, (list, tuple)) else results
     except Retry as error:
         delivery.error = f"Retry: {error}"
-    except Exception:
-        delivery.error = traceback.format_exc(limit=-8)
+    except Exception as error:
+        delivery.error = describe_with_place(error)
     finally:
         connections.close_all()
     delivery.ran_us = (time.perf_counter_ns() - started) // 1000

@@ -16,7 +16,10 @@ Each error's text says which id or field is meant and what to do.
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
+
+import psycopg
 
 
 class MessagingError(Exception):
@@ -85,3 +88,18 @@ class Forbidden(Refused):
 
     status = 403
     code = "forbidden"
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, without what the database adds: its details quote whole rows, and with
+    them personal data."""
+    text = str(error)
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        text = error.diag.message_primary
+    return f"{type(error).__name__}: {text}"
+
+
+def describe_with_place(error: BaseException) -> str:
+    """An error as `describe` tells it, below the lines of code that led to it."""
+    frames = traceback.format_tb(error.__traceback__, limit=-8)
+    return f"{''.join(frames)}{describe(error)}"

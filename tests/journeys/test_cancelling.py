@@ -66,10 +66,11 @@ def test_before_the_payment_is_asked_for(shop: Shop) -> None:
     assert shop.status(order_id) in ("Pending", "Reserved")
     # when
     assert shop.cancel(order_id).json()["status"] == "Cancelling"
-    # then what was asked for in the meantime takes no money
+    # then no money is kept, whichever of the two calls came first
     settle()
-    assert assert_cancelled(shop, order_id)["paymentInfo"]["status"] == "Voided"
-    assert not SimulatedCharge.objects.filter(state="captured").exists()
+    payment = assert_cancelled(shop, order_id)["paymentInfo"]
+    assert payment["status"] in ("Voided", "Refunded")
+    assert SimulatedCharge.objects.get().state == payment["status"].lower()
 
 
 def test_during_the_payment_call(shop: Shop, worker: BackgroundWorker, gateway: Ledger) -> None:

@@ -127,6 +127,29 @@ def test_a_parked_delivery_whose_handler_is_gone_is_a_dead_letter_and_harms_no_o
     assert Reservation.objects.count() == 1
 
 
+def test_two_handlers_that_the_database_refuses_only_together_are_told_apart(
+    puppet: Callable[..., Puppet],
+) -> None:
+    def hold(event: InventoryRestocked, stock: StockItem) -> None:
+        stock.reserved += 60
+
+    def hold_too(event: InventoryRestocked, stock: StockItem) -> None:
+        stock.reserved += 60
+
+    for handler in (hold, hold_too):
+        handles(in_service("inventory")(handler))
+    create_product("a")
+    write("inventory", restocked("a", 1), restocked("b", 2))
+    StockItem.objects.update(on_hand=100)
+
+    puppet("inventory").work()
+
+    held_back = ("inventory.hold_too", "product/a", 1, "CheckViolation")
+    assert [row for row in fetch("inventory", PARKED) if row[1] == "product/a"] == [held_back]
+    assert StockItem.objects.get().reserved == 60
+    assert level("b") == 2
+
+
 def test_a_connection_that_dies_in_the_middle_of_a_batch_costs_no_attempt_and_loses_nothing(
     puppet: Callable[..., Puppet],
 ) -> None:

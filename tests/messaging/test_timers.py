@@ -13,6 +13,7 @@ import pytest
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.database import Connection
 from ecommerce.messaging.deadlines import sweeps
+from ecommerce.messaging.due import sweep
 from ecommerce.messaging.registry import Later, handles
 from ecommerce.messaging.services import service
 from ecommerce.messaging.timers import send_due
@@ -38,11 +39,6 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 Connect = Callable[[], Connection]
 ANALYTICS = service("analytics").tables
-
-
-def pass_deadlines(conn: Connection) -> int:
-    """Send what the deadlines of orders have to say, by now."""
-    return sum(sweep.run(conn) for sweep in sweeps("orders", ORDERS))
 
 
 def sent() -> list[int]:
@@ -104,12 +100,12 @@ def test_two_sweeps_at_once_send_each_timer_once(
     clock.advance(300)
     start = threading.Barrier(2)
 
-    def sweep(conn: Connection) -> int:
+    def sweep_at_once(conn: Connection) -> int:
         start.wait(PATIENCE)
         return send_due(conn, ANALYTICS)
 
     with ThreadPoolExecutor(2) as pool:
-        swept = list(pool.map(sweep, [connection(), connection()]))
+        swept = list(pool.map(sweep_at_once, [connection(), connection()]))
 
     assert sum(swept) == 200
     assert sorted(sent()) == list(range(1, 201))
@@ -135,7 +131,7 @@ def test_a_sweep_does_not_wait_for_another_one(
 
 def pass_deadlines(conn: Connection) -> int:
     """Carry out the sweeps of orders, which has one deadline."""
-    return sum(sweep.carry_out(conn) for sweep in sweeps("orders", service("orders").tables))
+    return sweep(conn, sweeps("orders", service("orders").tables))
 
 
 def now() -> datetime:
@@ -181,12 +177,12 @@ def test_two_sweeps_at_once_pass_each_deadline_once(
     clock.advance(90)
     start = threading.Barrier(2)
 
-    def sweep(conn: Connection) -> int:
+    def sweep_at_once(conn: Connection) -> int:
         start.wait(PATIENCE)
         return pass_deadlines(conn)
 
     with ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(sweep, [connection(), connection()])) == 3
+        assert sum(pool.map(sweep_at_once, [connection(), connection()])) == 3
     assert sorted(expired()) == ["o0", "o1", "o2"]
 
 
@@ -198,11 +194,11 @@ def moved_just_before_the_sweep(connection: Connect, clock: Clock, guards: dict[
     move = "UPDATE orders_fulfilment SET deadline_at = messaging_now() + interval '1 hour'"
     step.execute(f"{move} WHERE order_id = 'o0'")
 
-    def sweep() -> Any:
+    def late_sweep() -> Any:
         return pass_deadlines(Altered(sweeper, guards))  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(1) as pool:
-        swept = pool.submit(sweep)
+        swept = pool.submit(late_sweep)
         until(lambda: swept.done() or is_blocked(sweeper))
         step.execute("COMMIT")
         swept.result()
