@@ -32,6 +32,8 @@ from .server import Server
 
 BATCH = 200
 """Orders in a batch."""
+END = 10**6 - 1
+"""A position behind all messages."""
 SERVICES = (
     "orders",
     "inventory",
@@ -417,10 +419,11 @@ class _Writer:
         return [row for row in table.rows if table.of(row, key) in wanted]
 
     def _positions(self, service: str) -> Statement:
-        """The partitions that this process would hold have been read so far."""
+        """The partitions that this process would hold have been read to the end."""
         table = self.tables[f"{service}_partition"]
         rows = [r for r in table.rows if table.of(r, "number") % self.processes == self.number]
-        values = [[table.of(row, name) for row in rows] for name in ("number", "positions")]
+        end = msgspec.json.encode(dict.fromkeys(SERVICES, END)).decode()
+        values = [[table.of(row, "number") for row in rows], [end] * len(rows)]
         sql = f"""UPDATE {table.name} p SET positions = u.positions::jsonb
                   FROM unnest(%b::int[], %b::text[]) AS u(number, positions)
                   WHERE p.number = u.number"""

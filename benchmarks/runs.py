@@ -62,6 +62,10 @@ class Run:
         return self.server_cpu / self.orders * 1000
 
     @property
+    def cpu_ms(self) -> float:
+        return self.python_ms + self.server_ms
+
+    @property
     def rows(self) -> float:
         """Row writes an order."""
         return sum(map(sum, self.written.values())) / self.orders

@@ -12,7 +12,7 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--parts", type=lambda text: text.split(","), default=list(PARTS), help=",".join(PARTS)
     )
+    parser.add_argument("--alone", action="store_true", help="without the twin")
     parser.add_argument("--profile", type=Path, metavar="FOLDER", help="also profile a worker")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     return parser.parse_args()
@@ -69,11 +70,12 @@ def _measure(server: Server, options: argparse.Namespace, scratch: Path) -> dict
         recording = scratch / "recording"
         counts = runs.record(server, max(options.workers), expected, recording)
         for workers in options.workers:
-            pairs = [
-                (runs.platform(server, workers, expected), _twin(server, recording, workers, expected, counts))
-                for _ in range(options.rounds)
-            ]
-            results[f"throughput, {workers} workers"] = _report(workers, pairs)
+            made: dict[str, list[Run]] = {"platform": [], "twin": []}
+            for _ in range(options.rounds):
+                made["platform"].append(runs.platform(server, workers, expected))
+                if not options.alone:
+                    made["twin"].append(_twin(server, recording, workers, expected, counts))
+            results[f"throughput, {workers} workers"] = _report(workers, made)
     if "latency" in options.parts:
         for rate in options.rates:
             times, own, servers = runs.latency(server, options.workers[0], rate, options.seconds)
@@ -123,49 +125,45 @@ def _twin(
     return run
 
 
-def _report(workers: int, pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any]:
-    columns = {"platform": [p for p, _ in pairs], "twin": [t for _, t in pairs]}
-    print(f"\n{workers} workers, {len(pairs)} rounds, {pairs[0][0].orders} orders")
-    print(f"{'':10}{'sagas/s':>10}{'(range)':>16}{'Python ms':>12}{'Postgres ms':>13}{'CPU ms':>9}{'rows':>8}{'load':>7}")
-    for name, made in columns.items():
-        rates = [run.rate for run in made]
-        spread = f"({min(rates):.0f} to {max(rates):.0f})"
-        print(
-            f"{name:10}{_median(made, lambda r: r.rate):10.0f}{spread:>16}"
-            f"{_median(made, lambda r: r.python_ms):12.2f}{_median(made, lambda r: r.server_ms):13.2f}"
-            f"{_median(made, _cpu):9.2f}{_median(made, lambda r: r.rows):8.1f}"
-            f"{_median(made, lambda r: r.load):7.1f}"
-        )
-    ratio = statistics.median(p.rate / t.rate for p, t in pairs)
-    cpu = statistics.median(_cpu(t) / _cpu(p) for p, t in pairs)
-    print(f"ratio to the twin: {ratio:.2f} in sagas/s, {cpu:.2f} in CPU")
-    _print_rows(pairs[-1])
-    return {
-        "ratio": ratio,
-        "cpu_ratio": cpu,
-        **{name: [asdict(run) | {"rate": run.rate} for run in made] for name, made in columns.items()},
+def _report(workers: int, made: dict[str, list[Run]]) -> dict[str, Any]:
+    platform, twin = made["platform"], made["twin"]
+    print(f"\n{workers} workers, {len(platform)} rounds, {platform[0].orders} orders; CPU is ms/order")
+    print("            sagas/s        (range)   Python  Postgres     CPU    rows    load")
+    for name, runs in made.items():
+        if runs:
+            rates = [run.rate for run in runs]
+            spread = f"({min(rates):.0f} to {max(rates):.0f})"
+            print(
+                f"{name:10}{_median(runs, 'rate'):9.0f}{spread:>15}{_median(runs, 'python_ms'):9.2f}"
+                f"{_median(runs, 'server_ms'):10.2f}{_median(runs, 'cpu_ms'):8.2f}"
+                f"{_median(runs, 'rows'):8.1f}{_median(runs, 'load'):8.1f}"
+            )
+    results: dict[str, Any] = {
+        name: [asdict(run) | {"rate": run.rate} for run in runs] for name, runs in made.items()
     }
+    if twin:
+        pairs = list(zip(platform, twin, strict=True))
+        results["ratio"] = statistics.median(p.rate / t.rate for p, t in pairs)
+        results["cpu_ratio"] = statistics.median(t.cpu_ms / p.cpu_ms for p, t in pairs)
+        print(f"of the twin: {results['ratio']:.2f} by time, {results['cpu_ratio']:.2f} by CPU")
+        _print_rows(*pairs[-1])
+    return results
 
 
-def _print_rows(pair: tuple[Run, Run]) -> None:
-    """Rows of the last round, an order: inserted, updated, deleted."""
-    print(f"{'rows an order (platform | twin)':36}{'inserted':>16}{'updated':>16}{'deleted':>16}")
-    platform, twin = pair
+def _print_rows(platform: Run, twin: Run) -> None:
+    """Rows of one round, an order."""
+    print("rows an order: platform | twin              inserted         updated         deleted")
     for table in sorted(platform.written.keys() | twin.written.keys()):
-        a, b = platform.written.get(table, (0, 0, 0)), twin.written.get(table, (0, 0, 0))
+        a, b = (run.written.get(table, (0, 0, 0)) for run in (platform, twin))
         cells = [
-            f"{x / platform.orders:7.2f} |{y / twin.orders:6.2f}" if x or y else ""
+            f"{x / platform.orders:.2f} |{y / twin.orders:6.2f}" if x or y else ""
             for x, y in zip(a, b, strict=True)
         ]
-        print(f"  {table:34}" + "".join(f"{cell:>16}" for cell in cells))
+        print(f"  {table:32}" + "".join(f"{cell:>16}" for cell in cells))
 
 
-def _cpu(run: Run) -> float:
-    return run.python_ms + run.server_ms
-
-
-def _median(made: Sequence[Run], of: Callable[[Run], float]) -> float:
-    return statistics.median(map(of, made))
+def _median(runs: Sequence[Run], figure: str) -> float:
+    return statistics.median(getattr(run, figure) for run in runs)
 
 
 if __name__ == "__main__":

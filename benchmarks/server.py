@@ -18,6 +18,8 @@ import psycopg
 from ecommerce.embedded import places, postgres
 
 TICK = os.sysconf("SC_CLK_TCK")
+CALM = {"max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+"""Settings that keep checkpoints out of the runs."""
 OBSERVED = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.max": "10000",
@@ -92,12 +94,14 @@ def durable_server() -> Iterator[Server]:
     """A server with fsync on, in a temporary directory that is removed afterwards."""
     directory = places.throw_away_directory()
     try:
-        server = Server(directory, {"max_wal_size": "8GB", "checkpoint_timeout": "30min"})
+        server = Server(directory, CALM)
         try:
             yield server
         finally:
             server.stop()
     finally:
+        if log := os.environ.get("BENCH_LOG"):
+            shutil.copy(directory / "postgres.log", log)
         shutil.rmtree(directory, ignore_errors=True)
 
 

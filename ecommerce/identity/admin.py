@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from . import scopes
 from .models import ApiToken, Tenant, User
@@ -60,7 +61,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
     scopes = forms.MultipleChoiceField(
         choices=[(scope, scope) for scope in sorted(scopes.ALL)],
-        widget=forms.CheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
 
     class Meta:
@@ -78,6 +79,9 @@ class ApiTokenAdmin(ModelAdmin):
     readonly_fields = ("prefix", "created_at", "last_used_at", "revoked_at")
     autocomplete_fields = ("user",)
     actions = ("revoke",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        return super().get_readonly_fields(request, obj) if obj else ()
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: Any) -> None:
         if change:

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 
 from . import bus
 from .bus import IdempotencyRequest, Response
@@ -99,6 +100,7 @@ def _execute(request: HttpRequest, row: Any, command: Message, form: CommandForm
         key=f"{form.cleaned_data['token']}/{row.pk}",
         fingerprint=str(uuid.uuid5(uuid.NAMESPACE_OID, repr(form.given()))),
     )
+    what = capfirst(str(row))
     try:
         outcome = bus.execute(
             command,
@@ -109,9 +111,9 @@ def _execute(request: HttpRequest, row: Any, command: Message, form: CommandForm
         )
     except Refused as refusal:
         field = f"{refusal.field} " if isinstance(refusal, Invalid) else ""
-        messages.error(request, f"{row}: {field}{refusal.detail}.")
+        messages.error(request, f"{what}: {field}{refusal.detail}.")
         return
     if outcome.response and outcome.response.status == 204:
-        messages.warning(request, f"{row}: there was nothing to do.")
+        messages.warning(request, f"{what}: there was nothing to do.")
     else:
-        messages.success(request, f"{row}: {type(command).__name__} is done.")
+        messages.success(request, f"{what}: {type(command).__name__} is done.")

@@ -10,14 +10,12 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
-from unfold.utils import prettify_json
 
-from .backoffice import ReadOnlyAdmin, dropdown, labelled, tenants
+from .backoffice import ReadOnlyAdmin, dropdown, labelled, structured, tenants
 from .messages import contracts
 from .registry import handlers
 from .searching import as_uuid, first_position, streams
@@ -59,17 +57,12 @@ class MessagingAdmin(ReadOnlyAdmin):
 class MessageAdmin(MessagingAdmin):
     """A table of whole messages."""
 
-    shown_as = {"payload": "content"}
+    shown_as = {name: structured(name) for name in ("payload", "personal")}
     search_fields = ("stream",)
     search_help_text = (
         "The id of a message, its cause or correlation; a stream such as order/…; or the id in it."
     )
     list_filter: Any = (dropdown("name", names),)
-
-    @admin.display(description="payload")
-    def content(self, row: Any) -> str:
-        shown: str | None = prettify_json(msgspec.json.decode(row.payload), None)
-        return str(row.payload) if shown is None else shown
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -184,7 +177,6 @@ class DeliveryAdmin(MessagingAdmin):
         "waited",
         "ran",
         "message_id",
-        "worker",
     )
     list_filter = (
         dropdown("handler", handler_names),
@@ -198,11 +190,11 @@ class DeliveryAdmin(MessagingAdmin):
 
     @admin.display(description="waited")
     def waited(self, row: Any) -> str:
-        return f"{row.waited_us / 1000:,.1f} ms"
+        return f"{row.waited_us / 1000:,.1f}\u00a0ms"
 
     @admin.display(description="ran")
     def ran(self, row: Any) -> str:
-        return f"{row.ran_us / 1000:,.1f} ms"
+        return f"{row.ran_us / 1000:,.1f}\u00a0ms"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -22,63 +22,28 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import DateTimeField, Model, QuerySet
+from django.db.models import DateTimeField, JSONField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
-from django.utils.timezone import localtime
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
-from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from ecommerce.values import Money
-
 from .acting import commands
+from .columns import instant, labelled, money, structured
 from .links import links
 
-__all__ = ["OwnRowsAdmin", "ReadOnlyAdmin", "commands", "dropdown", "labelled", "money"]
+__all__ = [
+    "OwnRowsAdmin",
+    "ReadOnlyAdmin",
+    "commands",
+    "dropdown",
+    "labelled",
+    "money",
+    "structured",
+]
 
 Show = str | Callable[[Any], object]
-
-COLOURS = {
-    **dict.fromkeys(("Delivered", "Sent", "Captured", "Committed", "done", "captured"), "success"),
-    **dict.fromkeys(("Cancelled", "Failed", "Insufficient", "failed", "declined"), "danger"),
-    **dict.fromkeys(("Cancelling", "Exception", "Undeliverable", "Waiting"), "warning"),
-    **dict.fromkeys(("Pending", "Reserved", "Paid", "Requested", "Queued", "Created"), "info"),
-    **dict.fromkeys(("Shipped", "InTransit"), "primary"),
-}
-
-
-def labelled(field: str, title: str = "") -> Callable[[Any], object]:
-    """A column that shows a status as a coloured label."""
-
-    @display(description=title or field.replace("_", " "), label=COLOURS)  # type: ignore[untyped-decorator]
-    def column(row: Any) -> object:
-        return getattr(row, field) or "—"
-
-    return column  # type: ignore[no-any-return]
-
-
-def money(field: str, title: str = "") -> Callable[[Any], object]:
-    """A column that shows minor units of the row's currency as people write them."""
-
-    @admin.display(description=title or field.replace("_", " "))
-    def column(row: Any) -> object:
-        amount = getattr(row, field)
-        return "—" if amount is None or not row.currency else str(Money(amount, row.currency))
-
-    return column
-
-
-def instant(field: str, title: str = "") -> Callable[[Any], object]:
-    """A column that shows a time to the second: what is listed happened in the same minute."""
-
-    @admin.display(description=title or field.replace("_", " "))
-    def column(row: Any) -> object:
-        at = getattr(row, field)
-        return "—" if at is None else f"{localtime(at):%Y-%m-%d %H:%M:%S}"
-
-    return column
 
 
 def dropdown(
@@ -197,10 +162,11 @@ class ReadOnlyAdmin(OwnRowsAdmin):
     def _shown(self, name: str) -> Show:
         if name in self.shown_as:
             return self.shown_as[name]
-        if _has_field(self.model, name) and isinstance(
-            self.opts.get_field(name), DateTimeField
-        ):
-            return instant(name)
+        match self.opts.get_field(name) if _has_field(self.model, name) else None:
+            case DateTimeField():
+                return instant(name)
+            case JSONField():
+                return structured(name)
         return name
 
     def get_search_results(

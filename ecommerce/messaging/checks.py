@@ -7,7 +7,7 @@
 | messaging.E003 | a projection loads a row that is not a read model                  |
 | messaging.E004 | a handler loads a row of another service                           |
 | messaging.E005 | a row's key is not unique within its tenant                        |
-| messaging.E006 | an effect's message has another handler, or another service's       |
+| messaging.E006 | an effect handler performs an event, or a command of another service |
 """
 
 from __future__ import annotations
@@ -76,10 +76,11 @@ def _handler(handler: Handler) -> Iterator[CheckMessage]:
             )
     if handler.kind == "performs":
         for message_type in handler.message_types:
-            if contract_of(message_type).service != handler.service:
+            contract = contract_of(message_type)
+            if contract.service != handler.service or contract.kind != "command":
                 yield Error(
-                    f"{handler.name} performs {contract_of(message_type).name}.",
-                    hint="An effect is asked for by its own service's handlers.",
+                    f"{handler.name} performs {contract.name}.",
+                    hint="An effect is a command of its own service, asked for by its handlers.",
                     id="messaging.E006",
                 )
 

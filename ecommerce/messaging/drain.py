@@ -184,22 +184,26 @@ class Drain:
     def _by_trial(
         self, conn: Connection, deliveries: list[Delivery], positions: Positions, now: datetime
     ) -> None:
+        accepted: list[Delivery] = []
         for delivery in deliveries:
             if delivery.error is None:
-                delivery.error = self._trial(conn, delivery, now)
+                delivery.error = self._trial(conn, [*accepted, delivery], now)
+            if delivery.error is None:
+                accepted.append(delivery)
         self._commit(conn, deliveries, positions, now)
 
-    def _trial(self, conn: Connection, delivery: Delivery, now: datetime) -> str | None:
+    def _trial(self, conn: Connection, deliveries: list[Delivery], now: datetime) -> str | None:
+        """What the database, or the handler, says against the last of these after the others."""
         try:
             with conn.transaction(force_rollback=True):
-                work = self._run(conn, [delivery], now)
+                work = self._run(conn, deliveries, now)
                 for statement in (*work.writes(self.tables), *work.appends(self.tables)):
                     conn.execute(*statement)
         except Exception as error:
             if lost(error, conn):
                 raise
             return describe(error)
-        return delivery.error
+        return deliveries[-1].error
 
     def _carefully(self, conn: Connection, batch: Batch) -> None:
         message = batch.messages[0]

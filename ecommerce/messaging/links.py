@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from .messages import contract_named, contracts
-from .models import Envelope
+from .models import Envelope, ServiceTables
 from .registry import handlers
 from .services import services
 
@@ -64,8 +64,8 @@ def tabs(request: HttpRequest) -> list[dict[str, Any]]:
         {
             "models": [str(model._meta) for model in config.tables],
             "items": [
-                {"title": capfirst(str(model._meta.verbose_name_plural)), "link": _list(model)}
-                for model in config.tables
+                {"title": _title(model), "link": _list(model)}
+                for model in _most_wanted_first(config.tables)
                 if admin.site._registry[model].has_view_permission(request)
             ],
         }
@@ -73,10 +73,20 @@ def tabs(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-def links(row: Model, request: HttpRequest) -> list[Link]:
-    """Lists of what is about the same order, product or customer as this row, and of its messages."""
+def _most_wanted_first(tables: ServiceTables) -> list[type[Model]]:
+    first = [tables.log, tables.delivery, tables.effect, tables.parked, tables.dead, tables.timer]
+    return [*first, *(model for model in tables if model not in first)]
+
+
+def links(row: Model, request: HttpRequest) -> list[tuple[str, list[Link]]]:
+    """Lists of what is about the same order, product or customer as this row, under headings."""
     here = _Here(row, request)
-    return [*here.rows(), *here.messages(), *here.relatives()]
+    groups = [
+        (f"This {key.removesuffix('_id')}", [*here.rows(key), *here.messages(key)])
+        for key in here.keys
+    ]
+    groups.append(("This message", [*here.relatives()]))
+    return [(heading, found) for heading, found in groups if found]
 
 
 class _Here:
@@ -87,20 +97,21 @@ class _Here:
         self.request = request
         self.keys = dict(_keys(row))
 
-    def rows(self) -> Iterator[Link]:
+    def rows(self, key: str) -> Iterator[Link]:
+        """Rows of any service that can be found by the key."""
         for model, model_admin in admin.site._registry.items():
-            for key in self.keys.keys() & set(model_admin.search_fields):
-                if model is not type(self.row):
-                    yield from self.link(model, self.keys[key])
+            readable = hasattr(model_admin, "reads") and key in model_admin.search_fields
+            if readable and model is not type(self.row):
+                yield from self.link(model, self.keys[key], _title(model))
 
-    def messages(self) -> Iterator[Link]:
-        for key, value in self.keys.items():
-            speaking = {c.service for c in contracts() if c.stream_field == key}
-            for config in services():
-                if config.label in speaking:
-                    stream = f"{key.removesuffix('_id')}/{value}"
-                    title = f"Messages of {config.verbose_name.lower()}"
-                    yield from self.link(config.tables.log, stream, title)
+    def messages(self, key: str) -> Iterator[Link]:
+        """The stream's messages in the logs of the services that write into such streams."""
+        stream = f"{key.removesuffix('_id')}/{self.keys[key]}"
+        speaking = {contract.service for contract in contracts() if contract.stream_field == key}
+        for config in services():
+            if config.label in speaking:
+                title = f"Messages of {config.verbose_name.lower()}"
+                yield from self.link(config.tables.log, stream, title)
 
     def relatives(self) -> Iterator[Link]:
         """Of a message: those that it began, or that began with it, and its deliveries."""
@@ -116,14 +127,13 @@ class _Here:
                 title = f"Deliveries in {config.verbose_name.lower()}"
                 yield from self.link(config.tables.delivery, str(self.row.message_id), title)
 
-    def link(self, model: type[Model], term: str, title: str = "") -> Iterator[Link]:
+    def link(self, model: type[Model], term: str, title: str) -> Iterator[Link]:
         """A list searched for a term, in the row's tenant, for those who may see it."""
         if not admin.site._registry[model].has_view_permission(self.request):
             return
         query = {"q": term}
         if self.request.user.is_superuser and hasattr(model, "tenant"):
             query["tenant"] = self.row.tenant
-        title = title or capfirst(str(model._meta.verbose_name_plural))
         yield Link(title, f"{_list(model)}?{urlencode(query)}")
 
 
@@ -133,10 +143,15 @@ def _keys(row: Any) -> Iterator[tuple[str, str]]:
         category, _, value = row.stream.partition("/")
         yield f"{category}_id", value
     elif hasattr(row, "tenant"):
-        for key in sorted({contract.stream_field for contract in contracts()}):
-            if value := getattr(row, key, ""):
-                yield key, value
+        kinds = {contract.stream_field for contract in contracts()}
+        for field in row._meta.concrete_fields:
+            if field.name in kinds and (value := getattr(row, field.name)):
+                yield field.name, value
 
 
 def _list(model: type[Model]) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def _title(model: type[Model]) -> str:
+    return capfirst(str(model._meta.verbose_name_plural))

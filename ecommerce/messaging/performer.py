@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 
 from . import wakeup
-from .database import connect
+from .database import Connection, connect
 from .effects import Effects, next_due
 from .registry import handlers
 from .services import ServiceConfig
@@ -25,62 +25,51 @@ RECONNECT_SECONDS = 1.0
 
 
 class Performer(threading.Thread):
-    """Claims intents, has them called in a pool of threads, and records the answers."""
+    """Claims the intents of services in one database, has them called in a pool of threads, and
+    records the answers."""
 
     def __init__(
         self, services: Sequence[ServiceConfig], worker: str, stopping: threading.Event
     ) -> None:
         super().__init__(name="effects", daemon=True)
         self.services = services
+        self.alias = services[0].database
         self.worker = worker
         self.stopping = stopping
         self.woken = threading.Event()
 
     def run(self) -> None:
-        aliases = {service.database for service in self.services}
-        listeners = [wakeup.Listener(alias, self.woken) for alias in aliases]
-        for listener in listeners:
-            listener.start()
+        listener = wakeup.Listener(self.alias, self.woken)
+        listener.start()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="effect") as pool:
             effects = [Effects(s, self.worker, pool, self.woken) for s in self.services]
             while not self.stopping.is_set():
                 try:
                     self._perform(effects)
                 except psycopg.OperationalError as error:
-                    logger.warning("effects lost the database, trying again: %s", error)
+                    logger.warning("effects lost %s, trying again: %s", self.alias, error)
                     self.stopping.wait(RECONNECT_SECONDS)
                 except Exception:
                     logger.exception("effects failed, trying again")
                     self.stopping.wait(RECONNECT_SECONDS)
-        for listener in listeners:
-            listener.stopping.set()
+        listener.stop()
 
     def _perform(self, effects: list[Effects]) -> None:
-        conns = {each.service.database: connect(each.service.database) for each in effects}
-        try:
+        with connect(self.alias) as conn:
             while not self.stopping.is_set():
                 self.woken.clear()
-                waits = {
-                    alias: next_due(conn, _in(alias, effects)) for alias, conn in conns.items()
-                }
-                soonest = min(seconds for due in waits.values() for seconds in due.values())
-                done = 0
-                for alias, due in waits.items():
-                    ready = [e for e in _in(alias, effects) if due[e] <= 0 or e.finished()]
-                    if sum(each.step(conns[alias]) for each in ready):
-                        wakeup.wake(alias)
-                        done += 1
-                if not done:
-                    self.woken.wait(min(max(soonest, 0.01), SWEEP_SECONDS))
+                self.woken.wait(self._once(effects, conn))
             for each in effects:
-                each.finish(conns[each.service.database], FINISH_SECONDS)
-        finally:
-            for conn in conns.values():
-                conn.close()
+                each.finish(conn, FINISH_SECONDS)
 
-
-def _in(alias: str, effects: Sequence[Effects]) -> list[Effects]:
-    return [each for each in effects if each.service.database == alias]
+    def _once(self, effects: list[Effects], conn: Connection) -> float:
+        """Record what is finished, start what is due; return how long to wait for more."""
+        due = next_due(conn, effects)
+        ready = [each for each, seconds in due.items() if seconds <= 0 or each.finished()]
+        if sum([each.step(conn) for each in ready]):
+            wakeup.wake(self.alias)
+            return 0.0
+        return max(min(SWEEP_SECONDS, *due.values()), 0.0)
 
 
 def performing(chosen: Sequence[ServiceConfig]) -> list[ServiceConfig]:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 CHANNEL = "messaging"
 COALESCE_SECONDS = 0.005
 RETRY_SECONDS = 1.0
+LISTEN_SECONDS = 0.5
+"""How long a listener may take to notice that it shall stop."""
 ELSEWHERE_SECONDS = 0.2
 
 
@@ -82,11 +84,16 @@ class Listener(threading.Thread):
                     conn.execute(f"LISTEN {CHANNEL}")
                     self.event.set()
                     while not self.stopping.is_set():
-                        for _ in conn.notifies(timeout=1.0, stop_after=1):
+                        for _ in conn.notifies(timeout=LISTEN_SECONDS, stop_after=1):
                             self.event.set()
             except psycopg.Error as error:
                 logger.warning("cannot listen to %s: %s", self.alias, error)
                 self.stopping.wait(RETRY_SECONDS)
+
+    def stop(self) -> None:
+        """End the thread and its connection."""
+        self.stopping.set()
+        self.join()
 
 
 _notifiers: dict[str, Notifier] = {}

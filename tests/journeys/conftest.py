@@ -69,11 +69,14 @@ def _audited(form: str, failures_of: set[str]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _answers_without_delay() -> Iterator[None]:
-    """Django's test server sends an answer in two pieces; the second would wait 40 ms for the
-    first one's acknowledgement."""
+def _test_server() -> Iterator[None]:
+    """Django's test server as a server should be."""
     with pytest.MonkeyPatch.context() as patch:
+        # It sends an answer in two pieces, and the second would wait 40 ms for the first one's
+        # acknowledgement.
         patch.setattr(WSGIRequestHandler, "disable_nagle_algorithm", True)
+        # Without an address for media files it looks for every address in the working directory.
+        patch.setattr(django_settings, "MEDIA_URL", "/media/")
         yield
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import psycopg
@@ -25,6 +27,16 @@ class Elsewhere:
         """Let services live there from now on, without what they had."""
         for label in labels:
             settings.SERVICE_DATABASES[label] = ALIAS
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """For a while nobody can connect to it."""
+        place = connections[ALIAS].settings_dict
+        place["NAME"] = f"{self.name}_is_down"
+        try:
+            yield
+        finally:
+            place["NAME"] = self.name
 
 
 def clone(process: str) -> str:

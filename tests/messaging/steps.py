@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -16,10 +15,10 @@ from ecommerce.messaging import log
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.drain import BATCH, Drain
+from ecommerce.messaging.lane import readable
 from ecommerce.messaging.messages import Message, decode
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.services import service
-from ecommerce.messaging.worker import readable
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATIENCE = 20.0
@@ -195,11 +194,3 @@ def kill(conn: psycopg.Connection[Any]) -> None:
     """End a connection's server process, as an administrator or a crash would."""
     with connect("default") as killer:
         killer.execute("SELECT pg_terminate_backend(%b::int)", (conn.info.backend_pid,))
-
-
-def ids(messages: list[Message], field: str) -> list[Any]:
-    """One field of many messages."""
-    return [getattr(message, field) for message in messages]
-
-
-NO_ID = UUID(int=0)

@@ -94,9 +94,7 @@ def test_workers_come_go_and_crash_under_load(clock: Clock) -> None:
     for worker in (first, fourth):
         worker.stop()
 
-    expected = {
-        f"p{stream}": list(range(stream, MESSAGES, STREAMS)) for stream in range(STREAMS)
-    }
+    expected = {f"p{stream}": list(range(stream, MESSAGES, STREAMS)) for stream in range(STREAMS)}
     assert noted() == expected
     assert fetch("analytics", "SELECT count(*) FROM {parked}") == [(0,)]
     assert fetch("analytics", "SELECT count(*) FROM {dead}") == [(0,)]
@@ -113,9 +111,7 @@ def test_commands_that_name_rows_in_any_order_do_not_deadlock() -> None:
         start.wait()
         for number in range(25):
             lines = tuple(WantedLine(product, product, 1) for product in order(products))
-            command = ReserveInventory(
-                order_id=f"{name}/{number}", lines=lines, expires_at=LATER
-            )
+            command = ReserveInventory(order_id=f"{name}/{number}", lines=lines, expires_at=LATER)
             try:
                 execute(command, tenant="main", actor="test")
             except Exception as error:  # noqa: BLE001

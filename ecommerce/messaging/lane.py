@@ -1,0 +1,197 @@
+"""The work of those services that share one database.
+
+A worker has a lane for each database, so that one which is down holds up nobody else's services.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import psycopg
+
+from . import deadlines, due, timers, wakeup
+from .database import Connection, connect
+from .drain import Drain, subscribed_names
+from .errors import Fenced
+from .leases import HEARTBEAT_SECONDS, renewal
+from .log import horizons
+from .relay import Relay
+from .services import ServiceConfig, services
+
+logger = logging.getLogger(__name__)
+
+DUE_SECONDS = 2.0
+"""How often it looks for timers, deadlines and parked deliveries that are due."""
+KEEP_DAYS_SECONDS = 3600.0
+DELIVERY_LOG_DAYS = 30
+RECONNECT_SECONDS = 1.0
+
+
+@dataclass
+class Every:
+    """Something to be done at most once in so many seconds."""
+
+    seconds: float
+    last: float = field(default=float("-inf"))
+
+    def age(self) -> float:
+        """Seconds since it was last due."""
+        return time.monotonic() - self.last
+
+    def due(self) -> bool:
+        if self.age() < self.seconds:
+            return False
+        self.last = time.monotonic()
+        return True
+
+
+class Lane:
+    """Deliveries, relays and sweeps of some services in one database."""
+
+    def __init__(self, alias: str, chosen: Sequence[ServiceConfig], worker: str) -> None:
+        self.alias = alias
+        self.worker = worker
+        self.drains = [Drain(service, readable(service), worker) for service in chosen]
+        self._abroad = [
+            (target, source, names)
+            for target in chosen
+            for source in services()
+            if source.database != alias and (names := subscribed_names(target.label, source.label))
+        ]
+        self._logs = sorted({log for drain in self.drains for log in drain.sources.values()})
+        self._horizons: dict[str, int] = {}
+        self._sweeps = [sweep for drain in self.drains for sweep in _sweeps(drain)]
+        self._holding = Every(HEARTBEAT_SECONDS)
+        self._sweeping = Every(DUE_SECONDS)
+        self._keeping_days = Every(KEEP_DAYS_SECONDS)
+        self._resting_until = float("-inf")
+        self._conns: dict[str, Connection] = {}
+
+    @property
+    def conn(self) -> Connection:
+        """This lane's connection to its database, renewed when it was lost."""
+        return self._connected(self.alias)
+
+    def step(self) -> int:
+        """Go once over everything that may be waiting; return how much there was."""
+        if self._holding.due():
+            for drain in self.drains:
+                drain.leases.hold(self.conn)
+        if self._sweeping.due():
+            due.sweep(self.conn, self._sweeps)
+        if self._keeping_days.due():
+            self._keep_days()
+        done = sum(self._copy(*abroad) for abroad in self._abroad)
+        self._horizons = horizons(self.conn, self._logs, self._horizons)
+        for drain in self.drains:
+            if drain.leases.held:
+                done += self._deliver(drain)
+        return done
+
+    def step_or_rest(self) -> int:
+        """As `step`, but a failure is logged and the lane rests before it is tried again."""
+        if time.monotonic() < self._resting_until:
+            return 0
+        try:
+            return self.step()
+        except Exception as error:
+            if isinstance(error, psycopg.OperationalError):
+                logger.warning("database %s lost, trying again: %s", self.alias, error)
+            else:
+                logger.exception("a pass over %s failed, trying again", self.alias)
+            self.disconnect()
+            self._resting_until = time.monotonic() + RECONNECT_SECONDS
+            return 0
+
+    def renew(self) -> None:
+        """Renew the leases from another thread, while a step takes too long to do it."""
+        if self._holding.age() < 2 * HEARTBEAT_SECONDS:
+            return
+        with connect(self.alias) as conn, conn.pipeline():
+            for drain in self.drains:
+                if held := list(drain.leases.held.values()):
+                    conn.execute(*renewal(drain.tables, self.worker, held))
+
+    def sign_off(self) -> None:
+        """Give the leases back, so that nobody has to wait until they expire."""
+        try:
+            for drain in self.drains:
+                drain.leases.release(self.conn)
+        except psycopg.OperationalError as error:
+            logger.warning("could not give the leases in %s back: %s", self.alias, error)
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close all connections; the next step opens others."""
+        for conn in self._conns.values():
+            conn.close()
+        self._conns.clear()
+
+    def _connected(self, alias: str) -> Connection:
+        conn = self._conns.get(alias)
+        if conn is None or conn.closed:
+            conn = self._conns[alias] = connect(alias)
+        return conn
+
+    def _deliver(self, drain: Drain) -> int:
+        try:
+            handled = drain.step(self.conn, drain.horizons(self._horizons))
+        except Fenced as error:
+            logger.warning("%s", error)
+            return 1
+        if handled:
+            wakeup.wake(self.alias)
+        return handled
+
+    def _copy(self, target: ServiceConfig, source: ServiceConfig, names: Sequence[str]) -> int:
+        """Copy into an inbox what another database holds for its service, if that one answers."""
+        try:
+            abroad = self._connected(source.database)
+            return Relay(source, target, abroad, self.conn, names).copy()
+        except psycopg.OperationalError as error:
+            if self.conn.closed:
+                raise
+            logger.warning("cannot copy from %s to %s: %s", source.label, target.label, error)
+            return 0
+
+    def _keep_days(self) -> None:
+        """Make the delivery logs' coming partitions, and drop the old ones."""
+        for drain in self.drains:
+            self.conn.execute(
+                "SELECT messaging_keep_days(%b::text, 2, %b::int)",
+                (drain.tables.delivery._meta.db_table, DELIVERY_LOG_DAYS),
+            )
+
+
+def readable(target: ServiceConfig) -> dict[str, str]:
+    """The sources that a service reads, and the table of each: logs of services in its database,
+    and its inbox when there are others."""
+    sources = {
+        source.label: source.tables.log._meta.db_table
+        for source in services()
+        if source.database == target.database and subscribed_names(target.label, source.label)
+    }
+    if any(source.database != target.database for source in services()):
+        sources["inbox"] = target.tables.inbox._meta.db_table
+    return sources
+
+
+def _sweeps(drain: Drain) -> list[due.Sweep]:
+    tables = drain.tables
+    return [
+        due.Sweep(tables.timer._meta.db_table, "due_at", partial(timers.send_due, tables=tables)),
+        due.Sweep(tables.parked._meta.db_table, "due_at", partial(_retry_parked, drain=drain)),
+        *deadlines.sweeps(drain.name, tables),
+    ]
+
+
+def _retry_parked(conn: Connection, drain: Drain) -> int:
+    try:
+        return drain.retry_parked(conn)
+    except Fenced as error:
+        logger.warning("%s", error)
+        return 0
