@@ -55,7 +55,8 @@ def commands(
             if not asked.is_valid():
                 return _ask(model_admin, request, rows, asked, command.__name__, description)
             for row in rows:
-                _execute(request, row, command(model_admin, row, **asked.given()), asked)
+                wanted = command(model_admin, row, **asked.given())
+                _execute(request, row, wanted, asked, description)
             if len(rows) == 1:
                 opts = model_admin.opts
                 page = f"{model_admin.admin_site.name}:{opts.app_label}_{opts.model_name}_change"
@@ -91,7 +92,9 @@ def _ask(
     return TemplateResponse(request, "backoffice/action.html", context)
 
 
-def _execute(request: HttpRequest, row: Any, command: Message, form: CommandForm) -> None:
+def _execute(
+    request: HttpRequest, row: Any, command: Message, form: CommandForm, description: str
+) -> None:
     """Run one command, and tell the person what came of it."""
     actor = f"user:{request.user.pk}"
     once = IdempotencyRequest(
@@ -116,4 +119,5 @@ def _execute(request: HttpRequest, row: Any, command: Message, form: CommandForm
     if outcome.response and outcome.response.status == 204:
         messages.warning(request, f"{what}: there was nothing to do.")
     else:
-        messages.success(request, f"{what}: {type(command).__name__} is done.")
+        now = next((found for found in outcome.rows if type(found) is type(row)), row)
+        messages.success(request, f"{description}: done ({now}).")

@@ -150,6 +150,12 @@ class ReadOnlyAdmin(OwnRowsAdmin):
             names = [name for name in names if name not in self.kept_back]
         return [self._shown(name) for name in names]
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Refuse to filter by what is kept back: the length of a list would tell it."""
+        if lookup.partition("__")[0] in self.kept_back and not request.user.is_superuser:
+            return False
+        return bool(super().lookup_allowed(lookup, value, request))
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return self.get_fields(request, obj)
 

@@ -19,7 +19,7 @@ from . import parking, wakeup
 from .consistency import token_for
 from .context import Context
 from .database import Connection, connection
-from .delivery import Delivery, Work, call, workspace_for
+from .delivery import Delivery, Work, call
 from .drain import rollback
 from .errors import WiringError
 from .idempotency import IdempotencyRequest, Response
@@ -27,6 +27,7 @@ from .log import Stored, outgoing
 from .messages import Message, contract_of
 from .models import Row, ServiceTables, uuid7
 from .registry import Handler, handlers_of
+from .rows import Workspace
 from .services import service
 
 __all__ = ["IdempotencyRequest", "Outcome", "Response", "execute"]
@@ -124,7 +125,8 @@ def _transaction(conn: Connection, request: Request) -> Outcome:
         return Outcome([], [], response=replay, replayed=True)
     stored = _as_stored(request, command_id, now)
     delivery = Delivery(stored, request.command, request.handler)
-    workspace = workspace_for([delivery])
+    workspace = Workspace()
+    workspace.want(request.handler, request.tenant, request.command)
     with conn.pipeline():
         cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
     workspace.fetched(cursors)

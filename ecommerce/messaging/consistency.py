@@ -64,7 +64,10 @@ def wait_for(reader: str, token: str, timeout: float = 2.0) -> bool:
 
 
 def seen(reader: str, place: Token) -> bool:
-    """Whether the reading service has delivered everything up to this place in its stream."""
+    """Whether the reading service has delivered everything up to this place in its stream.
+
+    What is parked has not been delivered, though the position has passed it.
+    """
     source, target = service(place.service), service(reader)
     with connection(source.database) as conn:
         (position,) = conn.execute(
@@ -76,19 +79,19 @@ def seen(reader: str, place: Token) -> bool:
     if position is None:
         return True
     number = partition_of(place.tenant, place.stream, settings.MESSAGING_PARTITIONS)
+    inbox = target.tables.inbox._meta.db_table
+    partitions = target.tables.partition._meta.db_table
     with connection(target.database) as conn:
-        partitions = target.tables.partition._meta.db_table
         if source.database == target.database:
-            row = conn.execute(
-                f"""SELECT coalesce((positions->>%b)::bigint, 0) >= %b::bigint
-                    FROM "{partitions}" WHERE number = %b::int""",
-                (place.service, position, number),
-            ).fetchone()
+            reached = "(positions->>%b)::bigint >= %b::bigint"
         else:
-            row = conn.execute(
-                f"""SELECT (positions->>'inbox')::bigint >= i.position
-                    FROM "{partitions}" p, "{target.tables.inbox._meta.db_table}" i
-                    WHERE p.number = %b::int AND i.source = %b AND i.source_position = %b::bigint""",
-                (number, place.service, position),
-            ).fetchone()
+            reached = f"""(positions->>'inbox')::bigint >= (
+                SELECT position FROM "{inbox}" WHERE source = %b AND source_position = %b::bigint)"""
+        row = conn.execute(
+            f"""SELECT {reached} AND NOT EXISTS (
+                    SELECT FROM "{target.tables.parked._meta.db_table}"
+                    WHERE tenant = %b AND stream = %b)
+                FROM "{partitions}" WHERE number = %b::int""",
+            (place.service, position, place.tenant, place.stream, number),
+        ).fetchone()
     return bool(row and row[0])

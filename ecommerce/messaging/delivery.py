@@ -129,10 +129,16 @@ class Work:
 
 
 def workspace_for(deliveries: Sequence[Delivery]) -> Workspace:
-    """A workspace that knows which rows these deliveries need."""
+    """A workspace that knows which rows these deliveries need.
+
+    A delivery whose keys cannot be found in its message is failed.
+    """
     workspace = Workspace()
     for delivery in deliveries:
-        workspace.want(delivery.handler, delivery.stored.tenant, delivery.message)
+        try:
+            workspace.want(delivery.handler, delivery.stored.tenant, delivery.message)
+        except Exception as error:
+            delivery.error = describe_with_place(error)
     return workspace
 
 

@@ -10,8 +10,9 @@ What can go wrong, and what happens:
 - the database refuses the batch: it is tried again, then message by message, then handler by
   handler, until only what is refused is parked;
 - the lease was lost: nothing is written, and the partitions are forgotten;
-- the process dies: whoever takes the partitions over runs the range one by one, counting, so that
-  a message which kills its worker ends as a dead letter.
+- the process dies: whoever takes the partitions over runs the same range again. Should that one
+  die, too, the next runs it one by one, counting, so that a message which kills its workers ends
+  as a dead letter.
 """
 
 from __future__ import annotations
@@ -83,14 +84,15 @@ class Drain:
         """
         careful = self.leases.careful
         batch = self._fetch(conn, horizons, 1 if careful else limit)
-        if not batch.messages:
-            self.leases.advance(batch.positions)
-            if careful:
-                self.leases.trust_again(conn)
-        elif careful:
+        if careful and batch.messages:
             self._carefully(conn, batch)
-        else:
+            return len(batch.messages)
+        if batch.messages:
             self._deliver(conn, batch)
+        else:
+            self.leases.advance(batch.positions)
+        if self.leases.taken_over:
+            self.leases.trust_again(conn)
         return len(batch.messages)
 
     def horizons(self, by_table: Mapping[str, int]) -> dict[str, int]:

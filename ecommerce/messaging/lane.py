@@ -143,6 +143,11 @@ class Lane:
         except Fenced as error:
             logger.warning("%s", error)
             return 1
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            logger.exception("%s cannot go on, trying again", drain.name)
+            return 0
         if handled:
             wakeup.wake(self.alias)
         return handled

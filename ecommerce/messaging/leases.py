@@ -148,6 +148,12 @@ class Leases:
 
     @property
     def careful(self) -> bool:
+        """Whether holders were lost twice in a row: perhaps a message kills them. Losing one is
+        most often somebody's doing, and running singly would make that expensive."""
+        return any(lease.takeovers > 1 for lease in self.held.values())
+
+    @property
+    def taken_over(self) -> bool:
         """Whether a former holder of one of these partitions was lost at work."""
         return any(lease.takeovers for lease in self.held.values())
 

@@ -145,8 +145,8 @@ class RelayCursor(models.Model):
 class Partition(models.Model):
     """One partition's lease, fencing token and position in each source, in one row.
 
-    `takeovers` counts how often the lease was lost without being given back; while it is not zero
-    deliveries run one by one and `suspect` names the one under way.
+    `takeovers` counts how often in a row the lease was lost without being given back; from the
+    second on, deliveries run one by one and `suspect` names the one under way.
     """
 
     number = models.SmallIntegerField(primary_key=True)

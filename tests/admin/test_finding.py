@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from ecommerce.messaging.links import Link
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.searching import first_position, position_before
 from orders import models as orders
@@ -22,7 +23,13 @@ MESSAGES = [LOG, orders.tables.inbox, orders.tables.effect, orders.tables.dead, 
 
 
 def found(client: Client, model: Any, term: str) -> list[Any]:
-    return list(client.get(url(model), {"q": term}).context_data["cl"].result_list)
+    page: Any = client.get(url(model), {"q": term})
+    return list(page.context_data["cl"].result_list)
+
+
+def links(client: Client, row: Any) -> dict[str, list[Link]]:
+    page: Any = client.get(url(type(row), "change", row.pk))
+    return dict(page.context_data["links"])
 
 
 @pytest.mark.parametrize("model", MESSAGES, ids=rows.label)
@@ -71,7 +78,7 @@ def test_a_search_begins_shortly_before_the_id_was_made(monkeypatch: pytest.Monk
 def test_an_order_leads_to_its_rows_and_messages_in_every_service(admin_client: Client) -> None:
     order = make(orders.Order)
 
-    groups = dict(admin_client.get(url(orders.Order, "change", order.pk)).context_data["links"])
+    groups = links(admin_client, order)
 
     assert [link.title for link in groups["This order"]] == [
         "Fulfilments",
@@ -94,7 +101,7 @@ def test_an_order_leads_to_its_rows_and_messages_in_every_service(admin_client: 
 def test_links_lead_only_where_one_may_go(staff: SignIn) -> None:
     order = make(orders.Order)
 
-    groups = dict(staff().get(url(orders.Order, "change", order.pk)).context_data["links"])
+    groups = links(staff(), order)
 
     titles = [link.title for link in groups["This order"]]
     assert "Payments" in titles
@@ -106,7 +113,7 @@ def test_a_message_leads_to_its_order_its_relatives_and_its_deliveries(
 ) -> None:
     message = make(LOG)
 
-    groups = dict(admin_client.get(url(LOG, "change", message.pk)).context_data["links"])
+    groups = links(admin_client, message)
 
     assert "Orders" in [link.title for link in groups["This order"]]
     assert [link.title for link in groups["This message"]] == [
@@ -120,8 +127,8 @@ def test_a_message_leads_to_its_order_its_relatives_and_its_deliveries(
 def test_links_do_not_mix_tenants(admin_client: Client) -> None:
     make(payments.Payment, tenant="other")
     order = make(orders.Order)
-    groups = dict(admin_client.get(url(orders.Order, "change", order.pk)).context_data["links"])
+    groups = links(admin_client, order)
 
-    page = admin_client.get(groups["This order"][2].url)
+    page: Any = admin_client.get(groups["This order"][2].url)
 
     assert list(page.context_data["cl"].result_list) == []

@@ -179,6 +179,7 @@ def test_personal_data_of_messages_are_shown_to_superusers_alone(
 
         assert "Secret Lane" in admin_client.get(page).content.decode()
         assert "Secret Lane" not in person.get(page).content.decode()
+        assert person.get(url(model), {"personal__contains": "Secret"}).status_code == 400
 
 
 def test_the_admin_of_one_who_may_see_nothing_there_is_empty(staff: SignIn) -> None:
@@ -190,7 +191,8 @@ def test_the_admin_of_one_who_may_see_nothing_there_is_empty(staff: SignIn) -> N
 
 
 def test_the_sidebar_has_the_services_in_their_order(admin_client: Client) -> None:
-    groups = admin_client.get("/admin/").context_data["sidebar_navigation"]
+    page: Any = admin_client.get("/admin/")
+    groups = page.context_data["sidebar_navigation"]
 
     assert [group["title"] for group in groups] == [
         "Orders",

@@ -114,6 +114,8 @@ class Platform:
             if not program.ended:
                 program.kill()
         self.server.kill()
+        database.close_pools()
+        connections["default"].close()
 
     def stop_programs(self) -> None:
         for program in self.programs:

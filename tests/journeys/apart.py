@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
@@ -16,12 +17,21 @@ from psycopg import sql
 
 from tests import databases
 
+T = TypeVar("T", bound=Callable[..., None])
+
 IN_BOTH_FORMS = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.usefixtures("databases_apart"),
     pytest.mark.parametrize("form", ["together", "apart"], indirect=True),
 ]
 """Marks for a module whose journeys run with all services in one database, and with seven."""
+
+
+def in_both_forms(journey: T) -> T:
+    """The same for a single journey."""
+    for mark in IN_BOTH_FORMS:
+        journey = mark(journey)
+    return journey
 
 
 def clone(process: str) -> dict[str, str]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from importlib import import_module
+from typing import Any
 
+from customers.models import OrderSummary
 from ecommerce.messaging import projections
 from ecommerce.messaging.database import connect
 from ecommerce.messaging.services import ServiceConfig, services
 from ecommerce.messaging.worker import Worker
+from inventory.models import Reservation
+from orders.models import Order
+from payments.models import Payment
+from shipping.models import Shipment
 
 PATIENCE = 30.0
 
@@ -25,7 +31,8 @@ def findings(*, failures_of: Collection[str] = ()) -> list[str]:
         found += [str(each) for each in projections.fold_differences(aggregate)]
     for config in services():
         found += [*_broken_invariants(config), *_failures(config, failures_of), *_waiting(config)]
-    return found
+        found += _done_twice(config)
+    return [*found, *_disagreements()]
 
 
 def _broken_invariants(config: ServiceConfig) -> Iterator[str]:
@@ -56,3 +63,52 @@ def _waiting(config: ServiceConfig) -> Iterator[str]:
             "WHERE due_at < messaging_now() - interval '1 s'"
         ).fetchall()
         yield from (f"not performed: {handler} {error}" for handler, error in rows)
+
+
+def _done_twice(config: ServiceConfig) -> Iterator[str]:
+    with connect(config.database) as conn:
+        rows = conn.execute(
+            f"""SELECT handler, message_id FROM "{config.tables.delivery._meta.db_table}"
+                WHERE outcome = 'done' GROUP BY handler, message_id HAVING count(*) > 1"""
+        ).fetchall()
+        yield from (f"done twice: {handler} {message_id}" for handler, message_id in rows)
+
+
+# What the other services may have for an order in each status; None is no row.
+MONEY = {
+    "Paid": {"Captured"},
+    "Shipped": {"Captured"},
+    "Delivered": {"Captured"},
+    "Cancelled": {None, "Failed", "Voided", "Refunded"},
+}
+STOCK = {
+    "Paid": {"Reserved"},
+    "Shipped": {"Committed"},
+    "Delivered": {"Committed"},
+    "Cancelled": {"Released", "Insufficient"},
+}
+GOODS = {
+    "Shipped": {"Created", "InTransit", "Exception", "Delivered"},
+    "Delivered": {"Delivered"},
+    "Cancelled": {None, "Failed"},
+}
+
+
+def _disagreements() -> Iterator[str]:
+    """Orders of which another service thinks otherwise than orders does."""
+    others = ((Payment, MONEY), (Reservation, STOCK), (Shipment, GOODS))
+    known = {model: _statuses(model) for model, _ in others}
+    shown = _statuses(OrderSummary)
+    for order in Order.objects.all():
+        key = (order.tenant, order.order_id)
+        if shown.get(key) != order.status:
+            yield f"{order} is {order.status}; its customer sees {shown.get(key)}"
+        for model, allowed in others:
+            found = known[model].get(key)
+            if order.status in allowed and found not in allowed[order.status]:
+                yield f"{order} is {order.status}; its {model.__name__.lower()} is {found}"
+
+
+def _statuses(model: type[Any]) -> dict[tuple[str, str], str]:
+    rows = model.objects.values_list("tenant", "order_id", "status")
+    return {(tenant, order_id): status for tenant, order_id, status in rows}

@@ -25,7 +25,7 @@ from ecommerce.messaging.performer import performing
 from ecommerce.messaging.relay import Relay
 from ecommerce.messaging.services import ServiceConfig, services
 
-STEPS_WITHOUT_WORK = 12
+ROUNDS_WITHOUT_WORK = 5
 """So many full rounds without any progress mean that there is nothing left to do."""
 REPEATED = (
     "inventory.ReserveInventory",
@@ -84,7 +84,7 @@ class Scheduler:
         """Work until nothing is left, and do what people do at random moments meanwhile."""
         pending = list(acts)
         idle = 0
-        while idle < STEPS_WITHOUT_WORK or pending:
+        while idle < ROUNDS_WITHOUT_WORK or pending:
             for drain in self.drains:
                 drain.leases.hold(self._conn(drain.service))
             done = sum(self._step() for _ in range(3 * len(self.drains)))

@@ -16,11 +16,11 @@ from ecommerce.web.access import access_table
 from notifications.queries import mailbox
 from payments.models import Payment
 from shipping.models import Shipment
-from tests.journeys.apart import IN_BOTH_FORMS
+from tests.journeys.apart import in_both_forms
 from tests.journeys.audit import settle
 from tests.journeys.shop import JACKET, SCARF, Shop
 
-pytestmark = IN_BOTH_FORMS
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def other(shop: Shop, live_server: LiveServer) -> Iterator[Shop]:
         yield Shop(http)
 
 
+@in_both_forms
 def test_two_shops_with_the_same_names_do_not_meet(shop: Shop, other: Shop) -> None:
     # given both have ordered the same product for the same customer
     ours = shop.order({SCARF: 2})

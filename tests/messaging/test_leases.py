@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ecommerce.messaging import lane
 from ecommerce.messaging import worker as worker_module
 from ecommerce.messaging.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
 from ecommerce.messaging.worker import Worker, worker_name
@@ -165,9 +166,10 @@ def test_positions_move_with_the_partition(puppet: Callable[..., Puppet], clock:
 def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, puppet: Callable[..., Puppet]
 ) -> None:
-    monkeypatch.setattr(worker_module, "HEARTBEAT_SECONDS", 0.01)
+    for module in (worker_module, lane):
+        monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
     busy, other = Worker(["analytics"]), puppet("analytics")
-    busy.drains[0].leases.hold(other.conn)
+    busy.lanes[0].drains[0].leases.hold(other.conn)
     heart = threading.Thread(target=busy._beat)
     heart.start()
     try:

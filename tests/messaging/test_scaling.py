@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ecommerce.messaging import lane
 from ecommerce.messaging import worker as worker_module
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.database import connect
@@ -27,7 +28,8 @@ STREAMS, MESSAGES = 20, 600
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Share out the partitions often, and look for work all the time."""
-    monkeypatch.setattr(worker_module, "HEARTBEAT_SECONDS", 0.02)
+    for module in (worker_module, lane):
+        monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.01)
 
     @handles
@@ -43,7 +45,7 @@ class Running:
         self.worker = Worker(["analytics"])
         self.thread = threading.Thread(target=self.worker.run, daemon=True)
         self.thread.start()
-        until(lambda: self.worker.drains[0].leases.held)
+        until(lambda: self.worker.lanes[0].drains[0].leases.held)
 
     def stop(self) -> None:
         self.worker.stop()
@@ -51,10 +53,9 @@ class Running:
 
     def crash(self) -> None:
         """Stop without giving anything back."""
-        self.worker._sign_off = lambda: None  # type: ignore[method-assign]
+        (only,) = self.worker.lanes
+        only.sign_off = only.disconnect  # type: ignore[method-assign]
         self.stop()
-        for conn in self.worker._connections.values():
-            conn.close()
 
 
 def write_all() -> None:
