@@ -141,6 +141,7 @@ class Platform:
     def closed(self, ledger: str) -> Iterator[None]:
         """Let all calls to a simulated provider wait at its books."""
         with database.connect("default") as conn, conn.transaction():
+            conn.execute("SET idle_in_transaction_session_timeout = 0")
             conn.execute(f'LOCK TABLE "{ledger}" IN ACCESS EXCLUSIVE MODE')
             yield
 

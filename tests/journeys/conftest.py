@@ -168,6 +168,7 @@ class Ledger:
     @contextmanager
     def closed(self) -> Iterator[None]:
         with database.connect(self.alias) as conn, conn.transaction():
+            conn.execute("SET idle_in_transaction_session_timeout = 0")
             conn.execute(f'LOCK TABLE "{self.table}" IN ACCESS EXCLUSIVE MODE')
             yield
 

@@ -10,6 +10,7 @@ from notifications.queries import notifications_of
 from payments.models import SimulatedCharge
 from shipping.models import SimulatedLabel
 from tests.journeys.apart import IN_BOTH_FORMS
+from tests.journeys.audit import settle
 from tests.journeys.interleaving import Scheduler
 from tests.journeys.shop import ADDRESS, JACKET, SCARF, Shop
 
@@ -38,6 +39,7 @@ def test_the_end_does_not_depend_on_who_is_heard_first(shop: Shop, seed: int) ->
     # when
     with Scheduler(seed) as scheduler:
         scheduler.run(lambda: shop.cancel(orders["regretted"]))
+    settle()
     # then
     ends = {name: shop.summary(order_id) for name, order_id in orders.items()}
     regretted = ends.pop("regretted")

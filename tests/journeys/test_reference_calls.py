@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 import httpx
+import pytest
 
 from notifications.queries import mailbox
-from tests.journeys.apart import IN_BOTH_FORMS
+from tests.journeys.apart import in_both_forms
 from tests.journeys.conftest import BackgroundWorker
 from tests.journeys.shop import Document, Shop, until
 
-pytestmark = IN_BOTH_FORMS
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ORDER = {
     "customerId": "cust-123",
@@ -28,6 +29,7 @@ def latest(shop: Shop) -> Document:
     return found
 
 
+@in_both_forms
 def test_an_order_goes_all_the_way(shop: Shop, worker: BackgroundWorker) -> None:
     # when
     answer = post(shop)

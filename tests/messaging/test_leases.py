@@ -100,7 +100,21 @@ def test_the_leases_of_a_silent_worker_are_taken_over_and_counted(
 
     assert heir.hold() == ALL
     assert column("takeovers") == [1] * 8
-    assert heir.drain.leases.careful
+    assert not heir.drain.leases.careful
+
+
+def test_care_begins_when_two_holders_in_a_row_were_lost(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    for _ in range(2):
+        settle(puppet("analytics"))
+        clock.advance(LEASE_SECONDS + 1)
+
+    third = puppet("analytics")
+    third.hold()
+
+    assert column("takeovers") == [2] * 8
+    assert third.drain.leases.careful
 
 
 def test_leases_that_were_given_back_are_no_takeovers(puppet: Callable[..., Puppet]) -> None:

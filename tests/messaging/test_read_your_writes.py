@@ -12,12 +12,14 @@ from ecommerce.messaging.consistency import read_token, token_for, wait_for
 from ecommerce.messaging.database import Connection
 from ecommerce.messaging.errors import Invalid
 from ecommerce.messaging.messages import partition_of
+from ecommerce.messaging.registry import handles
 from ecommerce.messaging.relay import Relay
 from ecommerce.messaging.services import service
-from inventory.contracts import RestockInventory
+from inventory.contracts import InventoryRestocked, RestockInventory
+from tests.messaging.conftest import Clock
 from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.examples import create_product, restocked
-from tests.messaging.steps import PATIENCE, Puppet, fetch, write
+from tests.messaging.steps import PATIENCE, Puppet, fetch, in_service, write
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -113,6 +115,29 @@ def test_a_reader_in_another_database_has_seen_what_its_inbox_was_read_up_to(
     assert not wait_for("analytics", token, timeout=0)
     worker.work()
     assert wait_for("analytics", token, timeout=0)
+
+
+def test_what_is_parked_has_not_been_seen(puppet: Callable[..., Puppet], clock: Clock) -> None:
+    faults = [ValueError("not yet")]
+
+    @handles(retry=(30,))
+    @in_service("inventory")
+    def fail_once(event: InventoryRestocked) -> None:
+        if faults:
+            raise faults.pop()
+
+    create_product("mouse")
+    create_product("keyboard")
+    worker = puppet("inventory")
+    token, other = restock("mouse"), restock("keyboard")
+    worker.work()
+
+    assert not wait_for("inventory", token, timeout=0)
+    assert wait_for("inventory", other, timeout=0)
+    clock.advance(30)
+    worker.work()
+    worker.retry()
+    assert wait_for("inventory", token, timeout=0)
 
 
 def test_a_later_message_of_the_stream_does_not_have_to_be_seen(

@@ -33,8 +33,7 @@ def workers(puppet: Callable[..., Puppet]) -> tuple[Puppet, Puppet]:
 def sell(workers: tuple[Puppet, Puppet], monkeypatch: pytest.MonkeyPatch) -> None:
     """200 orders want one of 50 units each; both workers load their rows before either writes."""
     create_product("mouse", stock=UNITS)
-    for number in range(ORDERS):
-        write("orders", reserve(f"o{number}"))
+    write("orders", *(reserve(f"o{number}") for number in range(ORDERS)))
     load = drain.load
     loaded: set[int] = set()
     one, two = workers
