@@ -7,7 +7,7 @@ PY := .venv/bin/python
 UV := $(PY) -m uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types imports migrations check lock clean runtime development
+.PHONY: help run test lint format types imports migrations check bench lock clean runtime development
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -34,6 +34,9 @@ migrations: development ## check that no migration is missing
 	@$(PY) manage.py makemigrations --check --dry-run
 
 check: test lint types imports migrations ## all of the above
+
+bench: development ## measure complete orders beside the raw twin (ARGS="--workers 1,2,4")
+	@env PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) -m benchmarks.saga $(ARGS)
 
 lock: development ## resolve the newest versions that requirements*.in allow, with hashes
 	@for name in requirements requirements-dev; do \

@@ -14,7 +14,8 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from ecommerce.messaging.models import ReadModel, service_tables
+from ecommerce.messaging.models import ReadModel
+from ecommerce.messaging.tables import service_tables
 
 tables = service_tables("analytics")
 

@@ -266,7 +266,9 @@ def record(conn: psycopg.Connection[Any], before: dict[str, int]) -> Recording:
             }
             for row in orders.rows
         },
-        customers={orders.of(row, "order_id"): orders.of(row, "customer_id") for row in orders.rows},
+        customers={
+            orders.of(row, "order_id"): orders.of(row, "customer_id") for row in orders.rows
+        },
         sent=_sent(tables, set(ids)),
         tables=tables,
     )
@@ -291,17 +293,17 @@ def _column(name: str, kind: str) -> Column:
 
 def _sent(tables: dict[str, Table], orders: set[str]) -> dict[Any, Sent]:
     """All messages about these orders, by id; OrderCreated and ReserveInventory begin each."""
-    causes: dict[Any, tuple[Any, str, str, Any]] = {}
+    causes: dict[Any, tuple[Any, str, str]] = {}
     for table in tables.values():
         if table.name.endswith(("_log", "_effect")):
             for row in table.rows:
-                values = [table.of(row, c) for c in ("cause_id", "name", "payload")]
-                causes[table.of(row, "message_id")] = (*values, table)  # type: ignore[assignment]
+                cause, name, payload = (table.of(row, c) for c in ("cause_id", "name", "payload"))
+                causes[table.of(row, "message_id")] = (cause, name, payload)
     sent = {}
-    for message_id, (cause, name, payload, _) in causes.items():
-        distance = 0
-        while cause in causes:
-            cause, distance = causes[cause][0], distance + 1
+    for message_id, (cause, name, payload) in causes.items():
+        distance, earlier = 0, cause
+        while earlier in causes:
+            earlier, distance = causes[earlier][0], distance + 1
         fields = msgspec.json.decode(payload)
         order = fields.get("order_id")
         if order in orders:
@@ -329,6 +331,7 @@ class _Writer:
         self.recording = recording
         self.tables = recording.tables
         self.number, self.processes = number, processes
+        self._indexes: dict[tuple[str, str], dict[Any, list[Any]]] = {}
         self.rows = {
             table.name: self._by_subject(table)
             for table in self.tables.values()
@@ -349,7 +352,9 @@ class _Writer:
     def _delivered(self, service: str, now: dict[Any, Sent]) -> Iterator[list[Statement]]:
         """One service's handling of the messages at one distance."""
         deliveries = self._select(f"{service}_delivery", "message_id", now)
-        effects = {self._id(service, row) for row in self._select(f"{service}_effect", "message_id", now)}
+        effects = {
+            self._id(service, row) for row in self._select(f"{service}_effect", "message_id", now)
+        }
         table = self.tables[f"{service}_delivery"]
         deliveries = [row for row in deliveries if table.of(row, "message_id") not in effects]
         if not deliveries:
@@ -358,7 +363,9 @@ class _Writer:
         causes = {table.of(row, "message_id") for row in deliveries}
         yield [
             *self._changes(service, about),
-            *self._insert(f"{service}_effect", self._select(f"{service}_effect", "cause_id", causes)),
+            *self._insert(
+                f"{service}_effect", self._select(f"{service}_effect", "cause_id", causes)
+            ),
             *self._insert(f"{service}_delivery", deliveries),
             self._positions(service),
             *self._insert(f"{service}_log", self._select(f"{service}_log", "cause_id", causes)),
@@ -450,10 +457,6 @@ class _Writer:
 
     def _id(self, service: str, row: Any) -> Any:
         return self.tables[f"{service}_effect"].of(row, "message_id")
-
-    @property
-    def _indexes(self) -> dict[tuple[str, str], dict[Any, list[Any]]]:
-        return self.__dict__.setdefault("_index", {})
 
     def _subject(self, table: str, message: Sent) -> str:
         """What the row that a message is about is known by in a table."""

@@ -23,8 +23,11 @@ from .server import OBSERVED, Server, durable_server
 
 if TYPE_CHECKING:
     from .runs import Run
+    from .workload import Mix
 
 PARTS = ("throughput", "latency", "idle")
+SHOWN = 20
+"""Statements that are shown of all."""
 
 
 def main() -> None:
@@ -62,72 +65,106 @@ def _options() -> argparse.Namespace:
 def _measure(server: Server, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     from . import runs
 
-    results: dict[str, Any] = {"orders": options.orders, "load": os.getloadavg()}
     expected, rate = runs.prepare(server, options.orders)
-    results["placed"] = rate
     print(f"{options.orders} orders placed, {rate:.0f} a second; load {os.getloadavg()[0]:.1f}")
+    results: dict[str, Any] = {"orders": options.orders, "placed": rate}
     if "throughput" in options.parts:
-        recording = scratch / "recording"
-        counts = runs.record(server, max(options.workers), expected, recording)
-        for workers in options.workers:
-            made: dict[str, list[Run]] = {"platform": [], "twin": []}
-            for _ in range(options.rounds):
-                made["platform"].append(runs.platform(server, workers, expected))
-                if not options.alone:
-                    made["twin"].append(_twin(server, recording, workers, expected, counts))
-            results[f"throughput, {workers} workers"] = _report(workers, made)
+        results["throughput"] = _throughput(server, options, expected, scratch / "recording")
     if "latency" in options.parts:
-        for rate in options.rates:
-            times, own, servers = runs.latency(server, options.workers[0], rate, options.seconds)
-            p50, p99 = (runs.percentile(times, percent) * 1000 for percent in (50, 99))
-            results[f"latency, {rate}/s"] = {"p50": p50, "p99": p99, "python": own, "server": servers}
-            print(
-                f"\nat {rate} orders/s, {options.workers[0]} workers: shipped and visible after "
-                f"p50 {p50:.0f} ms, p99 {p99:.0f} ms; CPU {own:.2f} + {servers:.2f} ms/order; "
-                f"load {os.getloadavg()[0]:.1f}"
-            )
+        results["latency"] = [_latency(server, options, rate) for rate in options.rates]
     if "idle" in options.parts or options.profile:
         server.restart(OBSERVED)
         with server.elsewhere() as conn:
             conn.execute("CREATE EXTENSION pg_stat_statements")
     if "idle" in options.parts:
-        found = runs.idle(server, options.seconds)
-        results["idle"] = asdict(found)
-        print(
-            f"\none idle worker: {found.statements:.1f} statements/s in {found.transactions:.1f} "
-            f"transactions/s; CPU {found.worker_percent:.1f} % worker, "
-            f"{found.server_percent:.1f} % PostgreSQL"
-        )
-        for text, calls in found.calls[:12]:
-            print(f"  {calls:6.2f}/s  {text[:100]}")
+        results["idle"] = _idle(server, options.seconds)
     if options.profile:
-        run = runs.profile(server, options.workers[0], expected, options.profile)
-        print(f"\nprofiled: {run.python_ms:.2f} + {run.server_ms:.2f} ms/order of CPU")
-        for title, hot in zip(("alone", "with all they call"), runs.hottest(options.profile / "python.txt"), strict=True):
-            print(f"\nfunctions, {title}")
-            for name, share in hot:
-                print(f"  {share:6.1%}  {name}")
-        print("\nstatements")
-        print("\n".join((options.profile / "sql.txt").read_text().splitlines()[:25]))
+        _profile(server, options, expected)
     return results
 
 
+def _throughput(
+    server: Server, options: argparse.Namespace, expected: Mix, recording: Path
+) -> list[dict[str, Any]]:
+    from . import runs
+
+    counts = runs.record(server, max(options.workers), expected, recording)
+    results = []
+    for workers in options.workers:
+        made: dict[str, list[Run]] = {"platform": [], "twin": []}
+        for _ in range(options.rounds):
+            made["platform"].append(runs.platform(server, workers, expected))
+            if not options.alone:
+                made["twin"].append(_twin(server, recording, workers, expected, counts))
+        results.append(_report(workers, made))
+    return results
+
+
+def _latency(server: Server, options: argparse.Namespace, rate: int) -> dict[str, float]:
+    from . import runs
+
+    workers = options.workers[0]
+    times, own, servers = runs.latency(server, workers, rate, options.seconds)
+    p50, p99 = (runs.percentile(times, percent) * 1000 for percent in (50, 99))
+    load = os.getloadavg()[0]
+    print(
+        f"\nat {rate} orders/s, {workers} workers: shipped and visible after p50 {p50:.0f} ms, "
+        f"p99 {p99:.0f} ms; CPU {own:.2f} + {servers:.2f} ms/order; load {load:.1f}"
+    )
+    return {"rate": rate, "p50": p50, "p99": p99, "python_ms": own, "server_ms": servers}
+
+
+def _idle(server: Server, seconds: float) -> dict[str, Any]:
+    from . import runs
+
+    found = runs.idle(server, seconds)
+    print(
+        f"\none idle worker: {found.statements:.1f} statements/s in {found.transactions:.1f} "
+        f"transactions/s; CPU {found.worker_percent:.1f} % worker, "
+        f"{found.server_percent:.1f} % PostgreSQL"
+    )
+    for text, calls in found.calls[:SHOWN]:
+        print(f"  {calls:6.2f}/s  {text[:100]}")
+    return asdict(found)
+
+
+def _profile(server: Server, options: argparse.Namespace, expected: Mix) -> None:
+    from . import runs
+
+    run = runs.profile(server, options.workers[0], expected, options.profile)
+    print(f"\nprofiled: {run.python_ms:.2f} + {run.server_ms:.2f} ms/order of CPU")
+    titles = ("functions, alone", "functions, with all they call")
+    for title, hot in zip(titles, runs.hottest(options.profile / "python.txt"), strict=True):
+        print(f"\n{title}")
+        for name, share in hot:
+            print(f"  {share:6.1%}  {name}")
+    print("\nstatements")
+    for line in (options.profile / "sql.txt").read_text().splitlines()[:SHOWN]:
+        print(line[:200])
+
+
 def _twin(
-    server: Server, recording: Path, processes: int, expected: Any, counts: dict[str, int]
+    server: Server, recording: Path, processes: int, expected: Mix, counts: dict[str, int]
 ) -> Run:
     from . import raw_twin, runs, workload
 
     run = runs.twin(server, recording, processes, expected)
     found = raw_twin.row_counts(server)
     if found != counts:
-        differing = {name: (counts.get(name), found.get(name)) for name in counts if counts[name] != found.get(name)}
+        differing = {
+            name: (counts.get(name), found.get(name))
+            for name in counts
+            if counts[name] != found.get(name)
+        }
         raise workload.Incomplete(f"the twin's tables differ (recorded, written): {differing}")
     return run
 
 
 def _report(workers: int, made: dict[str, list[Run]]) -> dict[str, Any]:
     platform, twin = made["platform"], made["twin"]
-    print(f"\n{workers} workers, {len(platform)} rounds, {platform[0].orders} orders; CPU is ms/order")
+    print(
+        f"\n{workers} workers, {len(platform)} rounds, {platform[0].orders} orders; CPU is ms/order"
+    )
     print("            sagas/s        (range)   Python  Postgres     CPU    rows    load")
     for name, runs in made.items():
         if runs:
@@ -163,7 +200,7 @@ def _print_rows(platform: Run, twin: Run) -> None:
 
 
 def _median(runs: Sequence[Run], figure: str) -> float:
-    return statistics.median(getattr(run, figure) for run in runs)
+    return float(statistics.median(getattr(run, figure) for run in runs))
 
 
 if __name__ == "__main__":

@@ -100,8 +100,6 @@ def durable_server() -> Iterator[Server]:
         finally:
             server.stop()
     finally:
-        if log := os.environ.get("BENCH_LOG"):
-            shutil.copy(directory / "postgres.log", log)
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -163,7 +163,7 @@ def _unread() -> int:
     return unread
 
 
-def _number(sql: str, values: Sequence[object] = ()) -> int:
+def _number(sql: str, values: Sequence[str | list[str]] = ()) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         (number,) = cursor.fetchone()

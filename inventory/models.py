@@ -12,7 +12,8 @@ import msgspec
 from django.db import models
 
 from ecommerce.messaging.messages import Message
-from ecommerce.messaging.models import Aggregate, ReadModel, service_tables
+from ecommerce.messaging.models import Aggregate, ReadModel
+from ecommerce.messaging.tables import service_tables
 
 from .contracts import (
     InventoryAdjusted,

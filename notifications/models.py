@@ -17,7 +17,8 @@ from django.template import Context, Engine
 from django.template import Template as Compiled
 
 from ecommerce.messaging.messages import Message
-from ecommerce.messaging.models import Aggregate, ReadModel, service_tables
+from ecommerce.messaging.models import Aggregate, ReadModel
+from ecommerce.messaging.tables import service_tables
 
 from .contracts import (
     Channel,

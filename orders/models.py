@@ -14,7 +14,8 @@ from django.db import models
 from django.db.models import F, Q
 
 from ecommerce.messaging.messages import Message
-from ecommerce.messaging.models import Aggregate, ReadModel, Row, service_tables
+from ecommerce.messaging.models import Aggregate, ReadModel, Row
+from ecommerce.messaging.tables import service_tables
 from ecommerce.values import Address
 
 from .contracts import (

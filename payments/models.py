@@ -7,7 +7,8 @@ from typing import ClassVar
 from django.db import models
 
 from ecommerce.messaging.messages import Message
-from ecommerce.messaging.models import Aggregate, service_tables
+from ecommerce.messaging.models import Aggregate
+from ecommerce.messaging.tables import service_tables
 from ecommerce.values import Money
 
 from .contracts import (

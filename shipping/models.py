@@ -11,7 +11,8 @@ import msgspec
 from django.db import models
 
 from ecommerce.messaging.messages import Message
-from ecommerce.messaging.models import Aggregate, service_tables
+from ecommerce.messaging.models import Aggregate
+from ecommerce.messaging.tables import service_tables
 
 from .contracts import (
     ShipmentCreated,

@@ -25,10 +25,11 @@ from .errors import WiringError
 from .idempotency import IdempotencyRequest, Response
 from .log import Stored, outgoing
 from .messages import Message, contract_of
-from .models import Row, ServiceTables, uuid7
+from .models import Row, uuid7
 from .registry import Handler, handlers_of
 from .rows import Workspace
 from .services import service
+from .tables import ServiceTables
 
 __all__ = ["IdempotencyRequest", "Outcome", "Response", "execute"]
 

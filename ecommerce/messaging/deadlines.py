@@ -18,8 +18,9 @@ from .drain import rollback
 from .due import Sweep
 from .log import append, outgoing
 from .messages import Message
-from .models import Row, ServiceTables, uuid7
+from .models import Row, uuid7
 from .rows import table
+from .tables import ServiceTables
 
 MOST = 500
 """Rows taken by one sweep."""

@@ -18,9 +18,10 @@ from .context import Context
 from .errors import WiringError, describe_with_place
 from .log import Outgoing, Stored, append, insert_with_due_time, outgoing
 from .messages import Message
-from .models import Row, ServiceTables
+from .models import Row
 from .registry import Handler, Later, handlers_of
 from .rows import Statement, Workspace
+from .tables import ServiceTables
 
 MOST_RESTARTS = 10
 EFFECT = {

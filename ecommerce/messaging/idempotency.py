@@ -17,8 +17,9 @@ from psycopg import Cursor
 
 from .database import Connection
 from .errors import Conflict, Invalid
-from .models import ServiceTables, uuid7
+from .models import uuid7
 from .rows import Statement, table
+from .tables import ServiceTables
 
 KEEP_HOURS = 24
 

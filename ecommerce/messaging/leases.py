@@ -19,8 +19,8 @@ import msgspec
 
 from .database import Connection
 from .log import NOWHERE
-from .models import ServiceTables
 from .rows import Statement
+from .tables import ServiceTables
 
 LEASE_SECONDS = 10.0
 HEARTBEAT_SECONDS = 3.0

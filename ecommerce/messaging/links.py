@@ -18,9 +18,9 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from .messages import contract_named, contracts
-from .models import Envelope, ServiceTables
 from .registry import handlers
 from .services import services
+from .tables import Envelope, ServiceTables
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from django.conf import settings
 from .context import Context
 from .database import Connection
 from .messages import Contract, Message, contract_of, decode, encode, partition_of
-from .models import ServiceTables, uuid7
+from .models import uuid7
 from .rows import Statement
+from .tables import ServiceTables
 
 ENVELOPE = (
     "message_id",

@@ -19,9 +19,10 @@ from .delivery import Delivery
 from .errors import ContractError
 from .log import ENVELOPE, Stored, read_at, stored
 from .messages import Message
-from .models import ServiceTables, uuid7
+from .models import uuid7
 from .registry import Handler, handler_named
 from .rows import Statement, table
+from .tables import ServiceTables
 
 HeldBack = set[tuple[Any, ...]]
 GIVE_UP = 10_000

@@ -15,7 +15,7 @@ from django.conf import settings
 from .errors import WiringError
 
 if TYPE_CHECKING:
-    from .models import ServiceTables
+    from .tables import ServiceTables
 
 
 class ServiceConfig(AppConfig):

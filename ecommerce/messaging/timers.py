@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .database import Connection
 from .log import ENVELOPE
-from .models import ServiceTables
+from .tables import ServiceTables
 
 MOST = 500
 """Timers sent by one sweep."""

@@ -68,10 +68,11 @@ def _waiting(config: ServiceConfig) -> Iterator[str]:
 def _done_twice(config: ServiceConfig) -> Iterator[str]:
     with connect(config.database) as conn:
         rows = conn.execute(
-            f"""SELECT handler, message_id FROM "{config.tables.delivery._meta.db_table}"
+            f"""SELECT handler, message_id, array_agg(worker || ' ' || delivered_at ORDER BY id)
+                FROM "{config.tables.delivery._meta.db_table}"
                 WHERE outcome = 'done' GROUP BY handler, message_id HAVING count(*) > 1"""
         ).fetchall()
-        yield from (f"done twice: {handler} {message_id}" for handler, message_id in rows)
+        yield from (f"done twice: {handler} {message} {by}" for handler, message, by in rows)
 
 
 # What the other services may have for an order in each status; None is no row.

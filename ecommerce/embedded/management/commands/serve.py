@@ -48,7 +48,7 @@ class Command(BaseCommand):
             programs(port, workers),
             environment(),
             is_ready=lambda: answers(port),
-            announce=lambda: self.stdout.write(welcome(port)),
+            announce=lambda: self._announce(port),
         )
         self.stdout.write("Stopping.")
         connections.close_all()
@@ -56,6 +56,10 @@ class Command(BaseCommand):
         if ended is not None:
             raise CommandError(f"{ended}; the others were stopped. Its output is above.")
         self.stdout.write("Stopped.")
+
+    def _announce(self, port: int) -> None:
+        self.stdout.write(welcome(port))
+        self.stdout.flush()  # at once, also into a file
 
 
 def require_free(port: int) -> None:
