@@ -218,6 +218,17 @@ MESSAGING_NOTIFY = _flag("MESSAGING_NOTIFY", default=True)
 # A broker that is named is told when there is work.
 MESSAGING_WAKE = "ecommerce.celery.wake" if os.environ.get("CELERY_BROKER_URL") else ""
 
+# Orders and their providers
+
+RESERVATION_MINUTES = _number("RESERVATION_MINUTES", default=15)
+PAYMENT_GATEWAY = os.environ.get("PAYMENT_GATEWAY") or "simulated"
+SHIPPING_CARRIER = os.environ.get("SHIPPING_CARRIER") or "simulated"
+NOTIFICATION_EMAIL_PROVIDER = os.environ.get("NOTIFICATION_EMAIL_PROVIDER") or "mailbox"
+NOTIFICATION_SMS_PROVIDER = os.environ.get("NOTIFICATION_SMS_PROVIDER") or "mailbox"
+# How slow the simulated gateway's slow card is, and how soon the simulated carrier delivers.
+SIMULATED_GATEWAY_SECONDS = _number("SIMULATED_GATEWAY_SECONDS", default=1)
+SIMULATED_DELIVERY_SECONDS = _number("SIMULATED_DELIVERY_SECONDS", default=30)
+
 # People
 
 DEFAULT_TENANT = "main"

@@ -55,7 +55,7 @@ def provider(channel: Channel) -> Provider:
     Raises ImproperlyConfigured when its setting names no adapter.
     """
     setting = f"NOTIFICATION_{channel.upper()}_PROVIDER"
-    name = getattr(settings, setting, "mailbox")
+    name = getattr(settings, setting)
     adapters = ADAPTERS[channel]
     if name not in adapters:
         raise ImproperlyConfigured(

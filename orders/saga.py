@@ -79,7 +79,7 @@ from .contracts import (
 )
 from .models import Fulfilment, Order
 
-RESERVATION = timedelta(minutes=getattr(settings, "RESERVATION_MINUTES", 15))
+RESERVATION = timedelta(minutes=settings.RESERVATION_MINUTES)
 CANCELLING = timedelta(minutes=5)
 SHIPPING = timedelta(minutes=30)
 

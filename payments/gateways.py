@@ -98,7 +98,7 @@ def gateway() -> Gateway:
 
     Raises ImproperlyConfigured for a name that nobody has an adapter for.
     """
-    name = getattr(settings, "PAYMENT_GATEWAY", "simulated")
+    name = settings.PAYMENT_GATEWAY
     try:
         return _adapters[name]
     except KeyError:
@@ -159,7 +159,7 @@ class SimulatedGateway:
     |--------------------|---------------------------------------------------------------------|
     | `card_approved`    | the money is captured                                               |
     | `card_declined`    | declined                                                            |
-    | `card_slow`        | captured after `settings.SIMULATED_GATEWAY_DELAY` seconds (1.0)     |
+    | `card_slow`        | captured after `settings.SIMULATED_GATEWAY_SECONDS` seconds     |
     | `card_error`       | unavailable for the first two calls, then captured                  |
     | `card_unavailable` | always unavailable; captures nothing                                |
     | `card_timeout`     | never answers; captures nothing                                     |
@@ -172,7 +172,7 @@ class SimulatedGateway:
 
     def charge(self, key: str, amount: Money, method: str) -> Captured | Declined:
         if method == "card_slow":
-            time.sleep(getattr(settings, "SIMULATED_GATEWAY_DELAY", 1.0))
+            time.sleep(settings.SIMULATED_GATEWAY_SECONDS)
         declined = _declined(amount, method)
         row = _book(
             _CHARGE,

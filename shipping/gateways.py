@@ -89,7 +89,7 @@ def carrier() -> Carrier:
 
     Raises ImproperlyConfigured when there is no such adapter.
     """
-    name = getattr(settings, "SHIPPING_CARRIER", "simulated")
+    name = settings.SHIPPING_CARRIER
     if name not in ADAPTERS:
         raise ImproperlyConfigured(
             f"SHIPPING_CARRIER is {name!r}. Use one of: {', '.join(sorted(ADAPTERS))}."
@@ -99,7 +99,7 @@ def carrier() -> Carrier:
 
 def delivery_time() -> timedelta:
     """How long simulated goods travel, and how long to wait between questions about them."""
-    return timedelta(seconds=getattr(settings, "SIMULATED_DELIVERY_SECONDS", 30))
+    return timedelta(seconds=settings.SIMULATED_DELIVERY_SECONDS)
 
 
 class SimulatedCarrier:

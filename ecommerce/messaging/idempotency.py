@@ -125,3 +125,10 @@ def remember(
         WHERE tenant = %b AND caller = %b AND route = %b AND key = %b
           AND created_at <= messaging_now() - make_interval(hours => %b::int)"""
     return [(expired, (*scope, KEEP_HOURS)), answers.insert_values([row], answers.columns)]
+
+
+def forget_expired(tables: ServiceTables) -> Statement:
+    """The statement that deletes answers which are not given again any more."""
+    sql = f"""DELETE FROM "{tables.idempotency._meta.db_table}"
+        WHERE created_at <= messaging_now() - make_interval(hours => %b::int)"""
+    return sql, (KEEP_HOURS,)

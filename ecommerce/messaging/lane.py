@@ -17,6 +17,7 @@ from . import deadlines, due, timers, wakeup
 from .database import Connection, connect
 from .drain import Drain, subscribed_names
 from .errors import Fenced
+from .idempotency import forget_expired
 from .leases import HEARTBEAT_SECONDS, renewal
 from .log import horizons
 from .relay import Relay
@@ -164,8 +165,9 @@ class Lane:
             return 0
 
     def _keep_days(self) -> None:
-        """Make the delivery logs' coming partitions, and drop the old ones."""
+        """Make the delivery logs' coming partitions; drop old ones, and answers that expired."""
         for drain in self.drains:
+            self.conn.execute(*forget_expired(drain.tables))
             self.conn.execute(
                 "SELECT messaging_keep_days(%b::text, 2, %b::int)",
                 (drain.tables.delivery._meta.db_table, DELIVERY_LOG_DAYS),

@@ -24,7 +24,7 @@ from .tables import ServiceTables
 
 LEASE_SECONDS = 10.0
 HEARTBEAT_SECONDS = 3.0
-FORGET_WORKER_SECONDS = 3600.0
+FORGET_WORKER_SECONDS = 60.0
 
 
 @dataclass
@@ -52,12 +52,13 @@ class Leases:
         renew, renewed = renewal(self.tables, self.worker, self.held.values())
         row = conn.execute(
             f"""WITH renewed AS ({renew}), beat AS (
-                    INSERT INTO "{workers}" AS w (name, heartbeat_at)
-                    VALUES (%b::text, messaging_now())
-                    ON CONFLICT (name) DO UPDATE SET heartbeat_at = messaging_now())
+                    INSERT INTO "{workers}" AS w (name, heartbeat_at, signed_off)
+                    VALUES (%b::text, messaging_now(), false)
+                    ON CONFLICT (name) DO UPDATE
+                    SET heartbeat_at = messaging_now(), signed_off = false)
                 SELECT ARRAY(SELECT number FROM renewed), (SELECT count(*) FROM "{partitions}"),
-                    (SELECT count(*) FROM "{workers}" WHERE name <> %b::text AND heartbeat_at >
-                        messaging_now() - make_interval(secs => %b::float8))""",
+                    (SELECT count(*) FROM "{workers}" WHERE name <> %b::text AND NOT signed_off
+                        AND heartbeat_at > messaging_now() - make_interval(secs => %b::float8))""",
             (*renewed, self.worker, self.worker, LEASE_SECONDS),
         ).fetchone()
         kept, total, others = row or ([], 0, 0)
@@ -69,12 +70,16 @@ class Leases:
 
     def release(self, conn: Connection) -> None:
         """Give everything back and sign off: the next worker need not wait for the expiry."""
+        workers = self.tables.worker._meta.db_table
         with conn.transaction():
             self._give_back(conn, sorted(self.held))
             conn.execute(
-                f'DELETE FROM "{self.tables.worker._meta.db_table}" WHERE name = %b '
-                f"OR heartbeat_at < messaging_now() - make_interval(secs => %b::float8)",
-                (self.worker, FORGET_WORKER_SECONDS),
+                f'UPDATE "{workers}" SET signed_off = true WHERE name = %b', (self.worker,)
+            )
+            conn.execute(
+                f'DELETE FROM "{workers}" '
+                f"WHERE heartbeat_at < messaging_now() - make_interval(secs => %b::float8)",
+                (FORGET_WORKER_SECONDS,),
             )
 
     def after(self, source: str, partitions: int) -> list[int]:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from django.apps import apps
 
+from . import names
 from .database import Connection, connect
 from .drain import rollback
 from .messages import decode
@@ -102,7 +103,8 @@ def rebuild(group: Sequence[type[ReadModel]], say: Say = lambda _: None) -> Resu
             for model, different in result.differences.items():
                 if different:
                     replay.replace(model)
-            return result
+        names.record(replay.service, replay.handlers)
+        return result
 
 
 def fold_differences(model: type[Aggregate]) -> list[Difference]:

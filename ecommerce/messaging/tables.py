@@ -114,10 +114,14 @@ class Partition(models.Model):
 
 
 class Worker(models.Model):
-    """A worker that shares this service's partitions, and when it was last heard of."""
+    """A worker that shares this service's partitions, and when it was last heard of.
+
+    One that has signed off shares no more, but is remembered for a while.
+    """
 
     name = models.CharField(max_length=80, primary_key=True)
     heartbeat_at = models.DateTimeField()
+    signed_off = models.BooleanField()
 
     class Meta:
         abstract = True

@@ -176,7 +176,9 @@ def platform(
 ) -> Iterator[Platform]:
     """The seeded shop, with no process at work yet."""
     before = connections.settings["default"]
-    monkeypatch.setitem(connections.settings, "default", before | {"OPTIONS": dict(before["OPTIONS"])})
+    monkeypatch.setitem(
+        connections.settings, "default", before | {"OPTIONS": dict(before["OPTIONS"])}
+    )
     databases._point("default", own_migrated_server.url)
     tenants.forget()
     running = Platform(own_migrated_server, tmp_path)

@@ -96,7 +96,9 @@ def before_its_answer_is_recorded(
             order_id = order()
             until(lambda: platform.calls_at(ledger))
             conn.execute(f'SELECT FROM "{intents}" FOR UPDATE')
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %b"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %b"
+        )
         until(lambda: platform.ask(waiting, f'%FROM "{intents}" e%FOR UPDATE OF e%'))
         assert platform.ask(f'SELECT count(*) FROM "{ledger}"') > 0
         kill()

@@ -38,9 +38,7 @@ def databases_apart(_clones: dict[str, str]) -> Iterator[None]:
 
 
 @pytest.fixture
-def form(
-    request: pytest.FixtureRequest, transactional_db: None, settings: Settings
-) -> str:
+def form(request: pytest.FixtureRequest, transactional_db: None, settings: Settings) -> str:
     """Where the services' tables are: `together` in one database, or each service `apart`."""
     chosen: str = getattr(request, "param", "together")
     if chosen == "apart":
@@ -194,5 +192,3 @@ def gateway(form: str) -> Ledger:
 def carrier(form: str) -> Ledger:
     """The carrier."""
     return Ledger("shipping", "shipping_simulatedlabel")
-
-

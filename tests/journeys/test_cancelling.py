@@ -5,15 +5,17 @@ The services are moved by hand, each when the journey says so.
 
 from __future__ import annotations
 
+import pytest
+
 from ecommerce.messaging.database import connect
 from ecommerce.messaging.services import service
 from payments.models import Payment, SimulatedCharge
-from tests.journeys.apart import IN_BOTH_FORMS
+from tests.journeys.apart import in_both_forms
 from tests.journeys.audit import settle
 from tests.journeys.conftest import BackgroundWorker, Ledger
 from tests.journeys.shop import Document, Shop, until
 
-pytestmark = IN_BOTH_FORMS
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def problem(shop: Shop, order_id: str) -> tuple[int, str]:
@@ -33,6 +35,7 @@ def assert_cancelled(shop: Shop, order_id: str) -> Document:
     return cancelled
 
 
+@in_both_forms
 def test_before_anybody_has_seen_the_order(shop: Shop) -> None:
     # given
     order_id = shop.order()
@@ -73,6 +76,7 @@ def test_before_the_payment_is_asked_for(shop: Shop) -> None:
     assert SimulatedCharge.objects.get().state == payment["status"].lower()
 
 
+@in_both_forms
 def test_during_the_payment_call(shop: Shop, worker: BackgroundWorker, gateway: Ledger) -> None:
     # given
     with gateway.closed():
@@ -121,6 +125,7 @@ def test_between_the_call_and_the_record_of_its_answer(
     assert SimulatedCharge.objects.get().state == "refunded"
 
 
+@in_both_forms
 def test_after_the_payment_before_orders_has_heard_of_it(shop: Shop) -> None:
     # given
     order_id = shop.order()
@@ -141,6 +146,7 @@ def test_after_the_payment_before_orders_has_heard_of_it(shop: Shop) -> None:
     ]
 
 
+@in_both_forms
 def test_once_shipping_was_asked_it_is_too_late(
     shop: Shop, worker: BackgroundWorker, carrier: Ledger
 ) -> None:

@@ -143,9 +143,7 @@ def test_a_cancellation_that_is_never_answered_ends_by_its_own_deadline(
     assert payment["status"] in ("Voided", "Refunded")
 
 
-def test_a_paid_order_that_is_not_shipped_waits_for_an_operator(
-    shop: Shop, clock: Clock
-) -> None:
+def test_a_paid_order_that_is_not_shipped_waits_for_an_operator(shop: Shop, clock: Clock) -> None:
     # given shipping does not work
     order_id = shop.order()
     for name in ("inventory", "orders", "payments", "orders"):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from inventory.queries import summary
 from notifications.queries import mailbox, notifications_of
 from payments.models import SimulatedCharge
 from shipping.models import SimulatedLabel
-from tests.journeys.apart import IN_BOTH_FORMS
+from tests.journeys.apart import in_both_forms
 from tests.journeys.audit import settle
 from tests.journeys.conftest import BackgroundWorker, Clock
 from tests.journeys.shop import ADDRESS, JACKET, SCARF, Shop, until
 
-pytestmark = IN_BOTH_FORMS
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def today(shop: Shop) -> tuple[int, float, int]:
@@ -20,6 +22,7 @@ def today(shop: Shop) -> tuple[int, float, int]:
     return day["totalOrders"], day["totalRevenue"], day["cancelledOrders"]
 
 
+@in_both_forms
 def test_a_shipped_order_is_delivered(shop: Shop, worker: BackgroundWorker, clock: Clock) -> None:
     # given
     order_id = shop.order()
@@ -40,6 +43,7 @@ def test_a_shipped_order_is_delivered(shop: Shop, worker: BackgroundWorker, cloc
     ]
 
 
+@in_both_forms
 def test_a_declined_card_ends_the_order_and_frees_the_stock(
     shop: Shop, worker: BackgroundWorker
 ) -> None:
@@ -76,6 +80,7 @@ def test_without_enough_stock_nothing_is_held_and_nothing_is_charged(
     assert until(lambda: summary("main", JACKET)).total_insufficient_count == 1
 
 
+@in_both_forms
 def test_a_carrier_that_refuses_gives_money_and_stock_back(
     shop: Shop, worker: BackgroundWorker
 ) -> None:

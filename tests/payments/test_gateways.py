@@ -48,7 +48,7 @@ REFUND_KEY = "main/o1/refund/1"
 
 @pytest.fixture(autouse=True)
 def no_delay(settings: Settings) -> None:
-    settings.SIMULATED_GATEWAY_DELAY = 0
+    settings.SIMULATED_GATEWAY_SECONDS = 0
 
 
 @pytest.fixture(autouse=True)

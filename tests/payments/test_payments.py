@@ -21,7 +21,7 @@ PRICE = Money(3998, "USD")
 @pytest.fixture(autouse=True)
 def kernel(transactional_db: None, settings: Settings) -> Iterator[None]:
     """The kernel's connections do not outlive the test, and nothing waits."""
-    settings.SIMULATED_GATEWAY_DELAY = 0
+    settings.SIMULATED_GATEWAY_SECONDS = 0
     yield
     close_pools()
 

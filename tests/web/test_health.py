@@ -14,8 +14,8 @@ def beat(seconds_ago: float = 0) -> None:
     for config in services():
         with connections[config.database].cursor() as cursor:
             cursor.execute(
-                f'INSERT INTO "{config.tables.worker._meta.db_table}" (name, heartbeat_at) '
-                "VALUES ('w', messaging_now() - make_interval(secs => %s))",
+                f'INSERT INTO "{config.tables.worker._meta.db_table}" (name, heartbeat_at, signed_off) '
+                "VALUES ('w', messaging_now() - make_interval(secs => %s), false)",
                 [seconds_ago],
             )
 
@@ -102,7 +102,8 @@ def test_a_database_that_is_away_makes_not_ready_and_tells_nothing_else(
     away = {**settings.DATABASES["default"], "HOST": "127.0.0.1", "PORT": "1", "NAME": "away"}
     connection = connections.create_connection("default")
     monkeypatch.setattr(connection, "settings_dict", {**connection.settings_dict, **away})
-    monkeypatch.setattr(connections._connections, "default", connection)  # type: ignore[attr-defined]
+    stored = connections._connections  # type: ignore[attr-defined]
+    monkeypatch.setattr(stored, "default", connection, raising=False)
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         response = client.get("/health/ready")
 

@@ -20,7 +20,6 @@ from ecommerce.embedded.supervisor import Program
 
 HOST = "127.0.0.1"
 PAGES = {
-    "Storefront": "/",
     "API": "/api/docs",
     "Admin": "/admin/",
     "Health": "/health",
