@@ -1,11 +1,10 @@
 """The raw twin: the rows of a platform run, written again with nothing but psycopg.
 
-What a run has written is read from its database: every message, delivery and effect with what
-caused it, and the business rows as they ended. From that the twin's processes prepare, before the
-clock runs, one transaction for each step of a batch of orders: what one service did about the
-messages at one distance from the order. Then they send these transactions, each as one pipeline
-of prepared statements with binary arrays. The twin reads nothing, decides nothing, encodes nothing
-and checks nothing, so it is an upper bound, not a competitor.
+From the recording of a run its processes prepare, before the clock runs, one transaction for each
+step of a batch of orders: what one service did about the messages at one distance from the order.
+Then they send these transactions, each as one pipeline of prepared statements with binary arrays.
+The twin reads nothing, decides nothing, encodes nothing and checks nothing, so it is an upper
+bound, not a competitor.
 
     python -m benchmarks.raw_twin RECORDING NUMBER PROCESSES
 
@@ -21,299 +20,22 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
 
-from .server import Server
+from .changes import CHANGES, PROVIDERS, SERVICES, Change, New, Shared
+from .recording import Recording, Sent, Table
 
 BATCH = 200
 """Orders in a batch."""
 END = 10**6 - 1
 """A position behind all messages."""
-SERVICES = (
-    "orders",
-    "inventory",
-    "payments",
-    "shipping",
-    "notifications",
-    "customers",
-    "analytics",
-)  # fmt: skip
-PROVIDERS = {
-    "payments": "payments_simulatedcharge",
-    "shipping": "shipping_simulatedlabel",
-    "notifications": "notifications_mail",
-}
-"""The table that a service's effects write outside."""
 SESSION = "-c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 
 Statement = tuple[str, Sequence[Any]]
-
-
-# What the services write about a message
-
-
-@dataclass(frozen=True)
-class New:
-    """A row for the order (or the notification), with these values instead of its last ones."""
-
-    table: str
-    first: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Set:
-    """These columns of that row get their last values; `given` ones these values."""
-
-    table: str
-    columns: tuple[str, ...] = ()
-    given: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """All columns of the rows that orders share, by product, customer or (without a key) all."""
-
-    table: str
-    key: str = ""
-
-
-Change = New | Set | Shared
-_NOT_PAID = {"payment_id": "", "payment_status": "", "transaction_id": ""}
-_NOT_SENT: dict[str, Any] = {"carrier": "", "tracking_number": "", "estimated_delivery": None}
-_LABEL = (*_NOT_SENT, "label_url", "cost", "currency", "status")
-SUMMARY = "customers_ordersummary"
-
-CHANGES: dict[tuple[str, str], tuple[Change, ...]] = {
-    ("inventory", "inventory.ReserveInventory"): (
-        New("inventory_reservation", {"status": "Reserved"}),
-        Shared("inventory_stockitem", "product_id"),
-    ),
-    ("inventory", "inventory.InventoryReserved"): (
-        Shared("inventory_inventorysummary", "product_id"),
-    ),
-    ("inventory", "inventory.StockReserved"): (Shared("inventory_inventorylevel", "product_id"),),
-    ("inventory", "inventory.CommitInventory"): (
-        Set("inventory_reservation", ("status",)),
-        Shared("inventory_stockitem", "product_id"),
-    ),
-    ("inventory", "inventory.StockCommitted"): (Shared("inventory_inventorylevel", "product_id"),),
-    ("orders", "inventory.InventoryReserved"): (
-        Set("orders_order", given={"status": "Reserved"}),
-        Set("orders_fulfilment", given={"step": "paying"}),
-    ),
-    ("orders", "payments.PaymentProcessed"): (
-        Set("orders_order", ("payment_id",), {"status": "Paid"}),
-        Set("orders_fulfilment", ("deadline_at",), {"step": "shipping"}),
-    ),
-    ("orders", "shipping.ShipmentCreated"): (
-        Set("orders_order", ("status", "shipment_id", "tracking_number")),
-        Set("orders_fulfilment", ("step", "deadline_at")),
-    ),
-    ("payments", "payments.ProcessPayment"): (
-        New(
-            "payments_payment", {"status": "Pending", "transaction_id": "", "processed_at": None}
-        ),
-    ),
-    ("payments", "payments.RecordCharge"): (
-        Set("payments_payment", ("status", "transaction_id", "processed_at")),
-    ),
-    ("shipping", "shipping.CreateShipment"): (
-        New(
-            "shipping_shipment",
-            {**_NOT_SENT, "label_url": "", "cost": None, "currency": "", "status": "Requested"},
-        ),
-    ),
-    ("shipping", "shipping.RecordLabel"): (Set("shipping_shipment", _LABEL),),
-    ("notifications", "orders.OrderCreated"): (
-        New(
-            "notifications_notification", {"status": "Queued", "provider_id": "", "sent_at": None}
-        ),
-    ),
-    ("notifications", "notifications.PrepareNotification"): (
-        New(
-            "notifications_notification", {"status": "Queued", "provider_id": "", "sent_at": None}
-        ),
-    ),
-    ("notifications", "notifications.RecordNotification"): (
-        Set("notifications_notification", ("status", "provider_id", "sent_at")),
-    ),
-    ("customers", "orders.OrderCreated"): (
-        New(
-            SUMMARY,
-            {
-                **_NOT_PAID,
-                **_NOT_SENT,
-                "status": "Pending",
-                "payment_processed_at": None,
-                "shipment_id": "",
-                "shipment_status": "",
-            },
-        ),
-        Shared("customers_customeractivity", "customer_id"),
-    ),
-    ("customers", "orders.OrderReserved"): (
-        Set(SUMMARY, ("updated_at",), {"status": "Reserved"}),
-    ),
-    ("customers", "payments.PaymentRequested"): (
-        Set(SUMMARY, ("payment_id", "updated_at"), {"payment_status": "Pending"}),
-    ),
-    ("customers", "payments.PaymentProcessed"): (
-        Set(SUMMARY, ("payment_status", "payment_processed_at", "transaction_id", "updated_at")),
-    ),
-    ("customers", "orders.OrderPaid"): (Set(SUMMARY, ("updated_at",), {"status": "Paid"}),),
-    ("customers", "shipping.ShipmentCreated"): (
-        Set(SUMMARY, ("shipment_id", "shipment_status", *_NOT_SENT, "updated_at")),
-    ),
-    ("customers", "orders.OrderShipped"): (Set(SUMMARY, ("status", "updated_at")),),
-    ("analytics", "orders.OrderCreated"): (
-        Shared("analytics_dailysales"),
-        Shared("analytics_hourlysales"),
-        Shared("analytics_dailycustomer", "customer_id"),
-        Shared("analytics_productsales", "product_id"),
-    ),
-}  # fmt: skip
-
-
-# The recording
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column, its array type for `unnest`, and whether it holds jsonb, which travels as text."""
-
-    name: str
-    array: str
-    json: bool
-
-
-@dataclass
-class Table:
-    """A table's rows as tuples of its columns, but for those that the database numbers itself."""
-
-    name: str
-    columns: list[Column]
-    rows: list[tuple[Any, ...]]
-
-    def __post_init__(self) -> None:
-        self.place = {column.name: number for number, column in enumerate(self.columns)}
-
-    def of(self, row: tuple[Any, ...], column: str) -> Any:
-        return row[self.place[column]]
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A message of the recorded run: which order it is about, and how far from its beginning."""
-
-    name: str
-    order: str
-    notification: str
-    distance: int
-
-
-@dataclass
-class Recording:
-    """What a platform run wrote, and how its orders are told apart."""
-
-    orders: list[str]
-    products: dict[str, set[str]]
-    customers: dict[str, str]
-    sent: dict[Any, Sent]
-    tables: dict[str, Table]
-
-
-EFFECTS_SEEN = """
-    CREATE TABLE {table}_seen AS TABLE {table} WITH NO DATA;
-    CREATE FUNCTION {table}_see() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO {table}_seen SELECT NEW.*; RETURN NULL; END $$;
-    CREATE TRIGGER {table}_see AFTER INSERT ON {table}
-        FOR EACH ROW EXECUTE FUNCTION {table}_see();
-"""
-
-
-def remember_effects(conn: psycopg.Connection[Any]) -> None:
-    """Effects are deleted when they are done: keep a copy of each, in the run to be recorded."""
-    for service in PROVIDERS:
-        conn.execute(EFFECTS_SEEN.format(table=f"{service}_effect"))
-
-
-def record(conn: psycopg.Connection[Any], before: dict[str, int]) -> Recording:
-    """Read what a run wrote; `before` tells the last position of each log that was there."""
-    names = {change.table for changes in CHANGES.values() for change in changes}
-    names |= {*PROVIDERS.values(), "orders_order", "orders_fulfilment"}
-    tables = {name: _table(conn, name) for name in sorted(names)}
-    for service in SERVICES:
-        log, partition = f"{service}_log", f"{service}_partition"
-        tables[log] = _table(conn, log, f"WHERE position > {before[log]} ORDER BY position")
-        tables[f"old {log}"] = _table(conn, log, f"WHERE position <= {before[log]}")
-        tables[f"{service}_delivery"] = _table(conn, f"{service}_delivery", "ORDER BY id")
-        tables[partition] = _table(conn, partition, "ORDER BY number")
-    for service in PROVIDERS:
-        seen = _table(conn, f"{service}_effect_seen")
-        tables[f"{service}_effect"] = Table(f"{service}_effect", seen.columns, seen.rows)
-    orders = tables["orders_order"]
-    ids = [orders.of(row, "order_id") for row in orders.rows]
-    return Recording(
-        orders=sorted(ids),
-        products={
-            orders.of(row, "order_id"): {
-                line["product_id"] for line in msgspec.json.decode(orders.of(row, "lines"))
-            }
-            for row in orders.rows
-        },
-        customers={
-            orders.of(row, "order_id"): orders.of(row, "customer_id") for row in orders.rows
-        },
-        sent=_sent(tables, set(ids)),
-        tables=tables,
-    )
-
-
-def _table(conn: psycopg.Connection[Any], name: str, which: str = "") -> Table:
-    described = conn.execute(
-        """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
-           WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''
-           ORDER BY attnum""",
-        [name],
-    ).fetchall()
-    columns = [_column(*each) for each in described]
-    read = ", ".join(f'"{c.name}"' + ("::text" if c.json else "") for c in columns)
-    return Table(name, columns, conn.execute(f"SELECT {read} FROM {name} {which}").fetchall())
-
-
-def _column(name: str, kind: str) -> Column:
-    text = kind in {"jsonb", "text"} or kind.startswith("character")
-    return Column(name, "text[]" if text else f"{kind}[]", kind == "jsonb")
-
-
-def _sent(tables: dict[str, Table], orders: set[str]) -> dict[Any, Sent]:
-    """All messages about these orders, by id; OrderCreated and ReserveInventory begin each."""
-    causes: dict[Any, tuple[Any, str, str]] = {}
-    for table in tables.values():
-        if table.name.endswith(("_log", "_effect")):
-            for row in table.rows:
-                cause, name, payload = (table.of(row, c) for c in ("cause_id", "name", "payload"))
-                causes[table.of(row, "message_id")] = (cause, name, payload)
-    sent = {}
-    for message_id, (cause, name, payload) in causes.items():
-        distance, earlier = 0, cause
-        while earlier in causes:
-            earlier, distance = causes[earlier][0], distance + 1
-        fields = msgspec.json.decode(payload)
-        order = fields.get("order_id")
-        if order in orders:
-            confirmation = f"{order}-order_confirmation-email"
-            told = fields.get("notification_id", confirmation)
-            sent[message_id] = Sent(name, order, told, distance)
-    return sent
-
-
-# The transactions
 
 
 def transactions(recording: Recording, number: int, processes: int) -> list[list[Statement]]:
@@ -510,9 +232,6 @@ def _update(table: Table, rows: Sequence[tuple[Any, ...]], names: Sequence[str])
     return sql, [[table.of(row, column.name) for row in rows] for column in columns]
 
 
-# The processes
-
-
 @contextmanager
 def twins(recording: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
     """So many processes, ready to write their share of the orders."""
@@ -545,29 +264,6 @@ def hear(process: subprocess.Popen[str], word: str) -> None:
     said = process.stdout.readline().strip()
     if said != word:
         raise ChildProcessError(f"the raw twin said {said!r} instead of {word!r}")
-
-
-def last_positions(conn: psycopg.Connection[Any]) -> dict[str, int]:
-    """The last position of each log."""
-    logs = [f"{service}_log" for service in SERVICES]
-    return {log: _one(conn, f"SELECT coalesce(max(position), 0) FROM {log}") for log in logs}
-
-
-def row_counts(server: Server) -> dict[str, int]:
-    """How many rows each table of the services holds."""
-    with psycopg.connect(server.url) as conn:
-        names = conn.execute(
-            """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
-               AND relkind IN ('r', 'p') AND NOT relispartition
-               AND split_part(relname, '_', 1) = ANY(%s) AND relname NOT LIKE '%%\\_seen'""",
-            [list(SERVICES)],
-        ).fetchall()
-        return {name: _one(conn, f"SELECT count(*) FROM {name}") for (name,) in sorted(names)}
-
-
-def _one(conn: psycopg.Connection[Any], sql: str) -> int:
-    (number,) = conn.execute(sql).fetchone() or (0,)
-    return int(number)
 
 
 def main(recording: str, number: str, processes: str) -> None:

@@ -1,29 +1,26 @@
-"""The measured runs: of the platform, of its raw twin, at a steady rate, and of an idle worker."""
+"""The measured runs: of the platform, of its raw twin, and at a steady rate."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import statistics
-import subprocess
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from django.db import connections
 
-from ecommerce.embedded import places
 from ecommerce.messaging import wakeup
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.database import close_pools
 
-from . import raw_twin, workload
+from . import raw_twin, recording, workload
 from .server import Server, cpu_seconds, rows_written
 from .workers import held_back, release, working
 
@@ -71,7 +68,7 @@ class Run:
         return sum(map(sum, self.written.values())) / self.orders
 
 
-class _Meter:
+class Meter:
     """What has been used since it was made."""
 
     def __init__(self, server: Server, processes: Sequence[int]) -> None:
@@ -110,7 +107,7 @@ def platform(
 
     Raises Incomplete when anything is missing at the end, or the audit finds something.
     """
-    _clone(server, PLACED)
+    clone(server, PLACED)
     run = _carry_out(server, workers, expected, observe)
     workload.check()
     return run
@@ -118,22 +115,22 @@ def platform(
 
 def record(server: Server, workers: int, expected: workload.Mix, target: Path) -> dict[str, int]:
     """Make the recording for the twin, by a run that does not count; return its row counts."""
-    _clone(server, PLACED)
+    clone(server, PLACED)
     with psycopg.connect(server.url, autocommit=True) as conn:
-        before = raw_twin.last_positions(conn)
-        raw_twin.remember_effects(conn)
+        before = recording.last_positions(conn)
+        recording.remember_effects(conn)
     _carry_out(server, workers, expected)
     workload.check()
     with psycopg.connect(server.url) as conn:
-        target.write_bytes(pickle.dumps(raw_twin.record(conn, before)))
-    return raw_twin.row_counts(server)
+        target.write_bytes(pickle.dumps(recording.record(conn, before)))
+    return recording.row_counts(server)
 
 
-def twin(server: Server, recording: Path, processes: int, expected: workload.Mix) -> Run:
+def twin(server: Server, score: Path, processes: int, expected: workload.Mix) -> Run:
     """Have the raw twin write the recorded rows. Raises Incomplete as `platform` does."""
-    _clone(server, PLACED)
-    with raw_twin.twins(recording, processes) as running:
-        meter = _Meter(server, [process.pid for process in running])
+    clone(server, PLACED)
+    with raw_twin.twins(score, processes) as running:
+        meter = Meter(server, [process.pid for process in running])
         for process in running:
             raw_twin.tell(process, "go")
         for process in running:
@@ -156,10 +153,10 @@ def latency(
     them come the CPU milliseconds an order of workers and server. The first WARM_SECONDS do not
     count.
     """
-    _clone(server, SHOP)
+    clone(server, SHOP)
     expected = workload.mix(int(rate * (seconds + WARM_SECONDS)))
     with working(server, workers) as processes:
-        meter = _Meter(server, processes)
+        meter = Meter(server, processes)
         due, seen = _at_a_steady_rate(server, expected, rate)
         _, own, servers = meter.used()
         _wait_until_done(expected)
@@ -167,102 +164,6 @@ def latency(
     count = len(expected.orders)
     times = [seen[order.order_id] - due[order.order_id] for order in expected.orders]
     return sorted(times[int(rate * WARM_SECONDS) :]), own / count * 1000, servers / count * 1000
-
-
-@dataclass(frozen=True)
-class Idle:
-    """What one worker costs that has nothing to do. `calls` are statements a second, by text."""
-
-    statements: float
-    transactions: float
-    worker_percent: float
-    server_percent: float
-    calls: list[tuple[str, float]]
-
-
-def idle(server: Server, seconds: float) -> Idle:
-    """Watch one idle worker. The server must be an OBSERVED one."""
-    _clone(server, SHOP)
-    transactions = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
-    with working(server, 1) as processes, server.elsewhere() as conn:
-        time.sleep(WARM_SECONDS)
-        conn.execute("SELECT pg_stat_statements_reset()")
-        before = conn.execute(transactions, [places.DATABASE]).fetchone()
-        meter = _Meter(server, processes)
-        time.sleep(seconds)
-        wall, own, servers = meter.used()
-        after = conn.execute(transactions, [places.DATABASE]).fetchone()
-        calls = [(text, count / wall) for text, count, *_ in statements(conn)]
-    assert before is not None
-    assert after is not None
-    committed = int(str(after[0])) - int(str(before[0]))
-    percent = 100 / wall
-    total = sum(count for _, count in calls)
-    calls.sort(key=lambda call: -call[1])
-    return Idle(total, committed / wall, own * percent, servers * percent, calls)
-
-
-def statements(conn: psycopg.Connection[tuple[object, ...]]) -> list[tuple[str, int, float, int]]:
-    """The statements in the runs' database: text, calls, milliseconds and rows, the dearest first.
-
-    What functions execute within them is not told apart.
-    """
-    rows = conn.execute(
-        """SELECT regexp_replace(query, '\\s+', ' ', 'g'), sum(calls)::bigint,
-                  sum(total_exec_time + total_plan_time)::float8, sum(rows)::bigint
-           FROM pg_stat_statements
-           WHERE toplevel AND dbid = (SELECT oid FROM pg_database WHERE datname = %s)
-           GROUP BY 1 ORDER BY 3 DESC""",
-        [places.DATABASE],
-    ).fetchall()
-    return [(str(text), int(str(n)), float(str(ms)), int(str(k))) for text, n, ms, k in rows]
-
-
-def profile(server: Server, workers: int, expected: workload.Mix, folder: Path) -> Run:
-    """A run whose first worker is watched by py-spy, on an OBSERVED server.
-
-    Leaves `python.txt` (stacks with their sample counts) and `sql.txt` in the folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    stacks = folder / "python.txt"
-
-    @contextmanager
-    def watched(processes: list[int]) -> Iterator[None]:
-        command = ["py-spy", "record", "--rate", "250", "--format", "raw", "--gil"]
-        command += ["--output", str(stacks), "--pid", str(processes[0])]
-        with server.elsewhere() as conn:
-            conn.execute("SELECT pg_stat_statements_reset()")
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as spy:
-            yield
-            spy.send_signal(2)
-
-    run = platform(server, workers, expected, watched)
-    with server.elsewhere() as conn:
-        lines = [
-            f"{ms / run.orders:8.4f} ms/order {calls / run.orders:7.3f} calls/order "
-            f"{rows / run.orders:7.2f} rows/order  {text[:300]}"
-            for text, calls, ms, rows in statements(conn)
-        ]
-    (folder / "sql.txt").write_text("\n".join(lines) + "\n")
-    return run
-
-
-def hottest(stacks: Path) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """The functions of a profile with their share of all samples: alone, and with all they call."""
-    alone: Counter[str] = Counter()
-    within: Counter[str] = Counter()
-    for line in stacks.read_text(errors="replace").splitlines():
-        frames, _, count = line.rpartition(" ")
-        if not count.isdecimal():
-            continue
-        names = [frame.rpartition(":")[0] + ")" for frame in frames.split(";")]
-        alone[names[-1]] += int(count)
-        within.update(dict.fromkeys(names, int(count)))
-    total = alone.total() or 1
-    return [
-        [(name, count / total) for name, count in counter.most_common(40)]
-        for counter in (alone, within)
-    ]  # type: ignore[return-value]
 
 
 def percentile(times: Sequence[float], percent: int) -> float:
@@ -281,16 +182,16 @@ def _carry_out(
         processes = stack.enter_context(working(server, workers))
         if observe is not None:
             stack.enter_context(observe(processes))
-        meter = _Meter(server, processes)
+        meter = Meter(server, processes)
         release(gate)
         used = _wait_until_done(expected, meter)
-    _leave()
+    leave()
     server.settled()
     return Run(len(expected.orders), *used, meter.load, rows_written(server))
 
 
 def _wait_until_done(
-    expected: workload.Mix, meter: _Meter | None = None
+    expected: workload.Mix, meter: Meter | None = None
 ) -> tuple[float, float, float]:
     """Wait for the last row; return what had been used before looking. Raises Incomplete."""
     until = time.monotonic() + LONGEST
@@ -341,17 +242,17 @@ def _at_a_steady_rate(
     return due, seen
 
 
-def _clone(server: Server, name: str) -> None:
-    _leave()
+def clone(server: Server, name: str) -> None:
+    leave()
     server.clone(name)
 
 
 def _keep(server: Server, name: str) -> None:
-    _leave()
+    leave()
     server.keep(name)
 
 
-def _leave() -> None:
+def leave() -> None:
     """Close this process's connections, so that the database can be replaced."""
     wakeup.close()
     close_pools()

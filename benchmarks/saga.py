@@ -69,7 +69,7 @@ def _measure(server: Server, options: argparse.Namespace, scratch: Path) -> dict
     print(f"{options.orders} orders placed, {rate:.0f} a second; load {os.getloadavg()[0]:.1f}")
     results: dict[str, Any] = {"orders": options.orders, "placed": rate}
     if "throughput" in options.parts:
-        results["throughput"] = _throughput(server, options, expected, scratch / "recording")
+        results["throughput"] = _throughput(server, options, expected, scratch / "score")
     if "latency" in options.parts:
         results["latency"] = [_latency(server, options, rate) for rate in options.rates]
     if "idle" in options.parts or options.profile:
@@ -84,18 +84,18 @@ def _measure(server: Server, options: argparse.Namespace, scratch: Path) -> dict
 
 
 def _throughput(
-    server: Server, options: argparse.Namespace, expected: Mix, recording: Path
+    server: Server, options: argparse.Namespace, expected: Mix, score: Path
 ) -> list[dict[str, Any]]:
     from . import runs
 
-    counts = runs.record(server, max(options.workers), expected, recording)
+    counts = runs.record(server, max(options.workers), expected, score)
     results = []
     for workers in options.workers:
         made: dict[str, list[Run]] = {"platform": [], "twin": []}
         for _ in range(options.rounds):
             made["platform"].append(runs.platform(server, workers, expected))
             if not options.alone:
-                made["twin"].append(_twin(server, recording, workers, expected, counts))
+                made["twin"].append(_twin(server, score, workers, expected, counts))
         results.append(_report(workers, made))
     return results
 
@@ -115,9 +115,9 @@ def _latency(server: Server, options: argparse.Namespace, rate: int) -> dict[str
 
 
 def _idle(server: Server, seconds: float) -> dict[str, Any]:
-    from . import runs
+    from . import observed
 
-    found = runs.idle(server, seconds)
+    found = observed.idle(server, seconds)
     print(
         f"\none idle worker: {found.statements:.1f} statements/s in {found.transactions:.1f} "
         f"transactions/s; CPU {found.worker_percent:.1f} % worker, "
@@ -129,12 +129,12 @@ def _idle(server: Server, seconds: float) -> dict[str, Any]:
 
 
 def _profile(server: Server, options: argparse.Namespace, expected: Mix) -> None:
-    from . import runs
+    from . import observed
 
-    run = runs.profile(server, options.workers[0], expected, options.profile)
+    run = observed.profile(server, options.workers[0], expected, options.profile)
     print(f"\nprofiled: {run.python_ms:.2f} + {run.server_ms:.2f} ms/order of CPU")
     titles = ("functions, alone", "functions, with all they call")
-    for title, hot in zip(titles, runs.hottest(options.profile / "python.txt"), strict=True):
+    for title, hot in zip(titles, observed.hottest(options.profile / "python.txt"), strict=True):
         print(f"\n{title}")
         for name, share in hot:
             print(f"  {share:6.1%}  {name}")
@@ -144,12 +144,12 @@ def _profile(server: Server, options: argparse.Namespace, expected: Mix) -> None
 
 
 def _twin(
-    server: Server, recording: Path, processes: int, expected: Mix, counts: dict[str, int]
+    server: Server, score: Path, processes: int, expected: Mix, counts: dict[str, int]
 ) -> Run:
-    from . import raw_twin, runs, workload
+    from . import recording, runs, workload
 
-    run = runs.twin(server, recording, processes, expected)
-    found = raw_twin.row_counts(server)
+    run = runs.twin(server, score, processes, expected)
+    found = recording.row_counts(server)
     if found != counts:
         differing = {
             name: (counts.get(name), found.get(name))

@@ -117,18 +117,18 @@ class Effects:
         conn.execute("BEGIN")
         try:
             rows = conn.execute(
-                f"""SELECT e.id, messaging_now() FROM "{effects}" e
+                f"""SELECT e.id, e.token, messaging_now() FROM "{effects}" e
                     JOIN unnest(%b::uuid[], %b::uuid[]) AS u(id, token)
                       ON e.id = u.id AND e.token = u.token
                     WHERE e.due_at > messaging_now() ORDER BY e.id FOR UPDATE OF e""",
                 ([claim.id for claim in claims], [claim.token for claim in claims]),
             ).fetchall()
-            ours: dict[Any, datetime] = dict(rows)
-            kept = [claim for claim in claims if claim.id in ours]
+            ours = {(effect, token): now for effect, token, now in rows}
+            kept = [claim for claim in claims if (claim.id, claim.token) in ours]
             if len(kept) < len(claims):
                 logger.warning("%d late answers dropped", len(claims) - len(kept))
             if kept:
-                self._settle(conn, kept, ours[kept[0].id])
+                self._settle(conn, kept, rows[0][2])
             conn.execute("COMMIT")
         except BaseException as error:
             rollback(conn)

@@ -51,9 +51,19 @@ class Every:
 
 
 class Lane:
-    """Deliveries, relays and sweeps of some services in one database."""
+    """Deliveries, relays and sweeps of some services in one database.
 
-    def __init__(self, alias: str, chosen: Sequence[ServiceConfig], worker: str) -> None:
+    `abroad` holds connections to other databases, which the lanes of a worker share: they take
+    turns in one thread, and only read there.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        chosen: Sequence[ServiceConfig],
+        worker: str,
+        abroad: dict[str, Connection],
+    ) -> None:
         self.alias = alias
         self.worker = worker
         self.drains = [Drain(service, readable(service), worker) for service in chosen]
@@ -71,11 +81,12 @@ class Lane:
         self._keeping_days = Every(KEEP_DAYS_SECONDS)
         self._resting_until = float("-inf")
         self._conns: dict[str, Connection] = {}
+        self._conns_abroad = abroad
 
     @property
     def conn(self) -> Connection:
         """This lane's connection to its database, renewed when it was lost."""
-        return self._connected(self.alias)
+        return _connected(self._conns, self.alias)
 
     def step(self) -> int:
         """Go once over everything that may be waiting; return how much there was."""
@@ -128,15 +139,10 @@ class Lane:
 
     def disconnect(self) -> None:
         """Close all connections; the next step opens others."""
-        for conn in self._conns.values():
-            conn.close()
-        self._conns.clear()
-
-    def _connected(self, alias: str) -> Connection:
-        conn = self._conns.get(alias)
-        if conn is None or conn.closed:
-            conn = self._conns[alias] = connect(alias)
-        return conn
+        for conns in (self._conns, self._conns_abroad):
+            for conn in conns.values():
+                conn.close()
+            conns.clear()
 
     def _deliver(self, drain: Drain) -> int:
         try:
@@ -156,7 +162,7 @@ class Lane:
     def _copy(self, target: ServiceConfig, source: ServiceConfig, names: Sequence[str]) -> int:
         """Copy into an inbox what another database holds for its service, if that one answers."""
         try:
-            abroad = self._connected(source.database)
+            abroad = _connected(self._conns_abroad, source.database)
             return Relay(source, target, abroad, self.conn, names).copy()
         except psycopg.OperationalError as error:
             if self.conn.closed:
@@ -172,6 +178,13 @@ class Lane:
                 "SELECT messaging_keep_days(%b::text, 2, %b::int)",
                 (drain.tables.delivery._meta.db_table, DELIVERY_LOG_DAYS),
             )
+
+
+def _connected(conns: dict[str, Connection], alias: str) -> Connection:
+    conn = conns.get(alias)
+    if conn is None or conn.closed:
+        conn = conns[alias] = connect(alias)
+    return conn
 
 
 def readable(target: ServiceConfig) -> dict[str, str]:

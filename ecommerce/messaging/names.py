@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .database import connection
 from .errors import WiringError
 from .registry import Handler, handlers
 from .services import ServiceConfig, services
@@ -33,15 +34,18 @@ def check_names(service: ServiceConfig) -> None:
             f"the projection {projections[0].name} is new and has not seen what happened before: "
             f"run `manage.py rebuild {model}`"
         )
-    record(service, new)
+    if new:
+        record(service, new)
 
 
 def record(service: ServiceConfig, new: Sequence[Handler]) -> None:
     """Let the database know these handlers."""
-    service.tables.handler._base_manager.using(service.database).bulk_create(
-        [service.tables.handler(name=handler.name, kind=handler.kind) for handler in new],
-        ignore_conflicts=True,
-    )
+    with connection(service.database) as conn:
+        conn.execute(
+            f"""INSERT INTO "{service.tables.handler._meta.db_table}" (name, kind)
+                SELECT * FROM unnest(%b::text[], %b::text[]) ON CONFLICT DO NOTHING""",
+            ([handler.name for handler in new], [handler.kind for handler in new]),
+        )
 
 
 def retire(name: str) -> None:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 
 from . import wakeup
+from .database import Connection
 from .effects import Effects
 from .lane import Lane
 from .leases import HEARTBEAT_SECONDS
@@ -51,8 +52,9 @@ class Worker:
             check_names(service)
         self.stopping = threading.Event()
         self.woken = threading.Event()
+        abroad: dict[str, Connection] = {}
         self.lanes = [
-            Lane(alias, [s for s in self.services if s.database == alias], self.name)
+            Lane(alias, [s for s in self.services if s.database == alias], self.name, abroad)
             for alias in sorted({s.database for s in self.services})
         ]
 

@@ -72,3 +72,12 @@ def aliases(names: dict[str, str]) -> Iterator[None]:
             connections[label].close()
             del connections[label]
             del connections.settings[label]
+
+
+@contextmanager
+def my_turn() -> Iterator[None]:
+    """Be the only process of the run that has its services apart: a worker for seven databases
+    holds a connection to each for each, and the server of the tests has not so many."""
+    with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as turns:
+        turns.execute("SELECT pg_advisory_lock(hashtext(%s))", [f"{os.environ['TEST_RUN']} apart"])
+        yield

@@ -76,19 +76,20 @@ def _done_twice(config: ServiceConfig) -> Iterator[str]:
 
 
 # What the other services may have for an order in each status; None is no row.
-MONEY = {
+Allowed = dict[str, set[str | None]]
+MONEY: Allowed = {
     "Paid": {"Captured"},
     "Shipped": {"Captured"},
     "Delivered": {"Captured"},
     "Cancelled": {None, "Failed", "Voided", "Refunded"},
 }
-STOCK = {
+STOCK: Allowed = {
     "Paid": {"Reserved"},
     "Shipped": {"Committed"},
     "Delivered": {"Committed"},
     "Cancelled": {"Released", "Insufficient"},
 }
-GOODS = {
+GOODS: Allowed = {
     "Shipped": {"Created", "InTransit", "Exception", "Delivered"},
     "Delivered": {"Delivered"},
     "Cancelled": {None, "Failed"},
@@ -97,7 +98,11 @@ GOODS = {
 
 def _disagreements() -> Iterator[str]:
     """Orders of which another service thinks otherwise than orders does."""
-    others = ((Payment, MONEY), (Reservation, STOCK), (Shipment, GOODS))
+    others: tuple[tuple[type[Any], Allowed], ...] = (
+        (Payment, MONEY),
+        (Reservation, STOCK),
+        (Shipment, GOODS),
+    )
     known = {model: _statuses(model) for model, _ in others}
     shown = _statuses(OrderSummary)
     for order in Order.objects.all():

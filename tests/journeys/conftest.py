@@ -38,12 +38,17 @@ def databases_apart(_clones: dict[str, str]) -> Iterator[None]:
 
 
 @pytest.fixture
-def form(request: pytest.FixtureRequest, transactional_db: None, settings: Settings) -> str:
+def form(
+    request: pytest.FixtureRequest, transactional_db: None, settings: Settings
+) -> Iterator[str]:
     """Where the services' tables are: `together` in one database, or each service `apart`."""
     chosen: str = getattr(request, "param", "together")
-    if chosen == "apart":
+    if chosen == "together":
+        yield chosen
+    else:
         settings.SERVICE_DATABASES = {label: label for label in settings.SERVICES}
-    return chosen
+        with apart.my_turn():
+            yield chosen
 
 
 @pytest.fixture

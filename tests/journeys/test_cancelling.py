@@ -90,16 +90,10 @@ def test_during_the_payment_call(shop: Shop, worker: BackgroundWorker, gateway: 
         assert problem(shop, order_id) == (409, "already-cancelled")
     shop.wait_for(order_id, "Cancelled")
     until(lambda: shop.stock()["available"] == 100)
-    payment = until(lambda: settled_payment(shop, order_id))
+    settle()
+    payment = assert_cancelled(shop, order_id)["paymentInfo"]
     assert payment["status"] in ("Voided", "Refunded")
     assert SimulatedCharge.objects.get().state == payment["status"].lower()
-    settle()
-    assert_cancelled(shop, order_id)
-
-
-def settled_payment(shop: Shop, order_id: str) -> Document | None:
-    payment: Document = shop.summary(order_id)["paymentInfo"]
-    return payment if payment["status"] in ("Voided", "Refunded") else None
 
 
 def test_between_the_call_and_the_record_of_its_answer(

@@ -77,7 +77,9 @@ def test_without_enough_stock_nothing_is_held_and_nothing_is_charged(
     assert not SimulatedCharge.objects.exists()
     assert shop.events(order_id) == ["OrderCreated", "OrderCancelled"]
     # and the shortage is counted
-    assert until(lambda: summary("main", JACKET)).total_insufficient_count == 1
+    short = until(lambda: summary("main", JACKET))
+    assert short is not None
+    assert short.total_insufficient_count == 1
 
 
 @in_both_forms

@@ -13,7 +13,7 @@ from ecommerce.messaging.models import uuid7
 from orders.models import Order, tables
 from tests.journeys.audit import settle
 from tests.journeys.conftest import BackgroundWorker
-from tests.journeys.shop import JACKET, SCARF, Shop
+from tests.journeys.shop import JACKET, SCARF, Document, Shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,7 +68,7 @@ def test_prices_that_are_right_are_taken(shop: Shop) -> None:
 
 # Bad input
 
-BAD = {
+BAD: dict[str, tuple[Document, str]] = {
     "no items": ({"items": []}, "items"),
     "no customer": ({"customerId": ""}, "customerId"),
     "a quantity of nothing": ({"items": [LINE | {"quantity": 0}]}, "items.0.quantity"),
@@ -84,7 +84,7 @@ BAD = {
 
 def test_bad_input_is_refused_by_name(shop: Shop) -> None:
     for name, (change, field) in BAD.items():
-        body = {"customerId": "cust-123", "items": [LINE]} | change
+        body: Document = {"customerId": "cust-123", "items": [LINE]} | change
 
         problem = assert_problem(shop.http.post("/orders", json=body), 422, "invalid")
 

@@ -103,7 +103,7 @@ def test_a_worker_that_is_stopped_gives_its_partitions_back() -> None:
         pass
 
     assert owners() == {None}
-    assert fetch("analytics", "SELECT count(*) FROM {worker}") == [(0,)]
+    assert fetch("analytics", "SELECT signed_off FROM {worker}") == [(True,)]
     assert fetch("analytics", "SELECT max(takeovers) FROM {partition}") == [(0,)]
 
 

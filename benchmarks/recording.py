@@ -1,0 +1,166 @@
+"""What a platform run has written, read from its database: the raw twin's score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import psycopg
+
+from .changes import CHANGES, PROVIDERS, SERVICES
+from .server import Server
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, its array type for `unnest`, and whether it holds jsonb, which travels as text."""
+
+    name: str
+    array: str
+    json: bool
+
+
+@dataclass
+class Table:
+    """A table's rows as tuples of its columns, but for those that the database numbers itself."""
+
+    name: str
+    columns: list[Column]
+    rows: list[tuple[Any, ...]]
+
+    def __post_init__(self) -> None:
+        self.place = {column.name: number for number, column in enumerate(self.columns)}
+
+    def of(self, row: tuple[Any, ...], column: str) -> Any:
+        return row[self.place[column]]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message of the recorded run: which order it is about, and how far from its beginning."""
+
+    name: str
+    order: str
+    notification: str
+    distance: int
+
+
+@dataclass
+class Recording:
+    """What a platform run wrote, and how its orders are told apart."""
+
+    orders: list[str]
+    products: dict[str, set[str]]
+    customers: dict[str, str]
+    sent: dict[Any, Sent]
+    tables: dict[str, Table]
+
+
+EFFECTS_SEEN = """
+    CREATE TABLE {table}_seen AS TABLE {table} WITH NO DATA;
+    CREATE FUNCTION {table}_see() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO {table}_seen SELECT NEW.*; RETURN NULL; END $$;
+    CREATE TRIGGER {table}_see AFTER INSERT ON {table}
+        FOR EACH ROW EXECUTE FUNCTION {table}_see();
+"""
+
+
+def remember_effects(conn: psycopg.Connection[Any]) -> None:
+    """Effects are deleted when they are done: keep a copy of each, in the run to be recorded."""
+    for service in PROVIDERS:
+        conn.execute(EFFECTS_SEEN.format(table=f"{service}_effect"))
+
+
+def record(conn: psycopg.Connection[Any], before: dict[str, int]) -> Recording:
+    """Read what a run wrote; `before` tells the last position of each log that was there."""
+    names = {change.table for changes in CHANGES.values() for change in changes}
+    names |= {*PROVIDERS.values(), "orders_order", "orders_fulfilment"}
+    tables = {name: _table(conn, name) for name in sorted(names)}
+    for service in SERVICES:
+        log, partition = f"{service}_log", f"{service}_partition"
+        tables[log] = _table(conn, log, f"WHERE position > {before[log]} ORDER BY position")
+        tables[f"old {log}"] = _table(conn, log, f"WHERE position <= {before[log]}")
+        tables[f"{service}_delivery"] = _table(conn, f"{service}_delivery", "ORDER BY id")
+        tables[partition] = _table(conn, partition, "ORDER BY number")
+    for service in PROVIDERS:
+        seen = _table(conn, f"{service}_effect_seen")
+        tables[f"{service}_effect"] = Table(f"{service}_effect", seen.columns, seen.rows)
+    orders = tables["orders_order"]
+    ids = [orders.of(row, "order_id") for row in orders.rows]
+    return Recording(
+        orders=sorted(ids),
+        products={
+            orders.of(row, "order_id"): {
+                line["product_id"] for line in msgspec.json.decode(orders.of(row, "lines"))
+            }
+            for row in orders.rows
+        },
+        customers={
+            orders.of(row, "order_id"): orders.of(row, "customer_id") for row in orders.rows
+        },
+        sent=_sent(tables, set(ids)),
+        tables=tables,
+    )
+
+
+def _table(conn: psycopg.Connection[Any], name: str, which: str = "") -> Table:
+    described = conn.execute(
+        """SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+           WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''
+           ORDER BY attnum""",
+        [name],
+    ).fetchall()
+    columns = [_column(*each) for each in described]
+    read = ", ".join(f'"{c.name}"' + ("::text" if c.json else "") for c in columns)
+    return Table(name, columns, conn.execute(f"SELECT {read} FROM {name} {which}").fetchall())
+
+
+def _column(name: str, kind: str) -> Column:
+    text = kind in {"jsonb", "text"} or kind.startswith("character")
+    return Column(name, "text[]" if text else f"{kind}[]", kind == "jsonb")
+
+
+def _sent(tables: dict[str, Table], orders: set[str]) -> dict[Any, Sent]:
+    """All messages about these orders, by id; OrderCreated and ReserveInventory begin each."""
+    causes: dict[Any, tuple[Any, str, str]] = {}
+    for table in tables.values():
+        if table.name.endswith(("_log", "_effect")):
+            for row in table.rows:
+                cause, name, payload = (table.of(row, c) for c in ("cause_id", "name", "payload"))
+                causes[table.of(row, "message_id")] = (cause, name, payload)
+    sent = {}
+    for message_id, (cause, name, payload) in causes.items():
+        distance, earlier = 0, cause
+        while earlier in causes:
+            earlier, distance = causes[earlier][0], distance + 1
+        fields = msgspec.json.decode(payload)
+        order = fields.get("order_id")
+        if order in orders:
+            confirmation = f"{order}-order_confirmation-email"
+            told = fields.get("notification_id", confirmation)
+            sent[message_id] = Sent(name, order, told, distance)
+    return sent
+
+
+def last_positions(conn: psycopg.Connection[Any]) -> dict[str, int]:
+    """The last position of each log."""
+    logs = [f"{service}_log" for service in SERVICES]
+    return {log: _one(conn, f"SELECT coalesce(max(position), 0) FROM {log}") for log in logs}
+
+
+def row_counts(server: Server) -> dict[str, int]:
+    """How many rows each table of the services holds."""
+    with psycopg.connect(server.url) as conn:
+        names = conn.execute(
+            """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+               AND relkind IN ('r', 'p') AND NOT relispartition
+               AND split_part(relname, '_', 1) = ANY(%s) AND relname NOT LIKE '%%\\_seen'""",
+            [list(SERVICES)],
+        ).fetchall()
+        return {name: _one(conn, f"SELECT count(*) FROM {name}") for (name,) in sorted(names)}
+
+
+def _one(conn: psycopg.Connection[Any], sql: str) -> int:
+    (number,) = conn.execute(sql).fetchone() or (0,)
+    return int(number)
