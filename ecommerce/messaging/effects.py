@@ -117,7 +117,7 @@ class Effects:
         conn.execute("BEGIN")
         try:
             rows = conn.execute(
-                f"""SELECT e.id, e.token, messaging_now() FROM "{effects}" e
+                f"""SELECT e.id, u.token, messaging_now() FROM "{effects}" e
                     JOIN unnest(%b::uuid[], %b::uuid[]) AS u(id, token)
                       ON e.id = u.id AND e.token = u.token
                     WHERE e.due_at > messaging_now() ORDER BY e.id FOR UPDATE OF e""",
