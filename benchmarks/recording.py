@@ -150,12 +150,13 @@ def last_positions(conn: psycopg.Connection[Any]) -> dict[str, int]:
 
 
 def row_counts(server: Server) -> dict[str, int]:
-    """How many rows each table of the services holds."""
+    """How many rows each table of the services holds, but for the lists of workers."""
     with psycopg.connect(server.url) as conn:
         names = conn.execute(
             """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
                AND relkind IN ('r', 'p') AND NOT relispartition
-               AND split_part(relname, '_', 1) = ANY(%s) AND relname NOT LIKE '%%\\_seen'""",
+               AND split_part(relname, '_', 1) = ANY(%s) AND relname NOT LIKE '%%\\_seen'
+               AND relname NOT LIKE '%%\\_worker'""",
             [list(SERVICES)],
         ).fetchall()
         return {name: _one(conn, f"SELECT count(*) FROM {name}") for (name,) in sorted(names)}

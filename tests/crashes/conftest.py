@@ -25,7 +25,19 @@ from tests import databases
 from tests.journeys import audit
 from tests.journeys.shop import until
 
+LEDGERS = {
+    "payments": "payments_simulatedcharge",
+    "shipping": "shipping_simulatedlabel",
+    "notifications": "notifications_mail",
+}
+"""The books of the simulated provider that each service calls."""
+GATE = 7411
+WAITING = f"FROM pg_locks WHERE NOT granted AND classid = {GATE} AND objid = %b::int::oid"
 MANAGE = settings.BASE_DIR / "manage.py"
+
+
+def gate_of(service: str) -> int:
+    return list(LEDGERS).index(service)
 
 
 class Program:
@@ -137,28 +149,36 @@ class Platform:
                 (seconds,),
             )
 
+    def install_gates(self) -> None:
+        """Make every call to a simulated provider pass a gate of the database. It is passed while
+        the call's statement runs: a call that waits there goes on without its caller."""
+        with database.connect("default") as conn:
+            conn.execute(
+                f"""CREATE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                        PERFORM pg_advisory_xact_lock_shared({GATE}, TG_ARGV[0]::int);
+                        RETURN NULL;
+                    END $$"""
+            )
+            for number, ledger in enumerate(LEDGERS.values()):
+                conn.execute(
+                    f"""CREATE TRIGGER test_gate BEFORE INSERT ON "{ledger}"
+                        FOR EACH STATEMENT EXECUTE FUNCTION test_gate({number})"""
+                )
+
     @contextmanager
-    def closed(self, ledger: str) -> Iterator[None]:
-        """Let all calls to a simulated provider wait at its books."""
-        with database.connect("default") as conn, conn.transaction():
-            conn.execute("SET idle_in_transaction_session_timeout = 0")
-            conn.execute(f'LOCK TABLE "{ledger}" IN ACCESS EXCLUSIVE MODE')
+    def closed(self, service: str) -> Iterator[None]:
+        """Let all calls to a service's provider wait at the gate."""
+        with database.connect("default") as conn:
+            conn.execute(f"SELECT pg_advisory_lock({GATE}, %b::int)", (gate_of(service),))
             yield
 
-    def calls_at(self, ledger: str) -> int:
-        """How many calls wait at a provider's books."""
-        return self.ask(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %b::text::regclass",
-            ledger,
-        )
+    def calls_at(self, service: str) -> int:
+        """How many calls wait at a gate."""
+        return self.ask(f"SELECT count(*) {WAITING}", gate_of(service))
 
-    def lose_calls_at(self, ledger: str) -> None:
+    def lose_calls_at(self, service: str) -> None:
         """Those calls never arrive."""
-        self.ask(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_locks "
-            "WHERE NOT granted AND relation = %b::text::regclass",
-            ledger,
-        )
+        self.ask(f"SELECT count(pg_terminate_backend(pid)) {WAITING}", gate_of(service))
 
     def audit(self) -> None:
         """Stop everything; then the books of all services and providers must agree."""
@@ -183,6 +203,7 @@ def platform(
     tenants.forget()
     running = Platform(own_migrated_server, tmp_path)
     with django_db_blocker.unblock():
+        running.install_gates()
         call_command("seed", verbosity=0)
         audit.settle()
         try:

@@ -1,15 +1,16 @@
 """Services that hear of each other in any order that keeps each source's own.
 
 A `Scheduler` carries out the deliveries, copies and calls of all services, one small step at a
-time, in an order that a seed decides. It reads every source a random stretch further, so that of
-two sources either may be far ahead; it sends some commands a second time; and between databases it
-copies messages again that were copied before.
+time, in an order that a seed decides. It reads every source a random stretch further, and lets half
+of all services be deaf to one source until nobody else has anything to do, so that of two sources
+either may be far ahead. It sends some commands a second time; and between databases it copies
+messages again that were copied before.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Event
@@ -46,13 +47,23 @@ REPEATED = (
 
 
 class Scheduler:
-    """All services in one hand. `with Scheduler(seed) as scheduler: scheduler.run()`."""
+    """All services in one hand. `with Scheduler(seed) as scheduler: scheduler.run()`.
 
-    def __init__(self, seed: int) -> None:
+    `deaf` says which service does not hear which other at first, if chance is not to.
+    """
+
+    def __init__(self, seed: int, deaf: Collection[tuple[str, str]] = ()) -> None:
         self.random = random.Random(seed)
         self.drains = [Drain(s, readable(s), f"hand-{s.label}") for s in services()]
         self._stack = ExitStack()
         self._reached: dict[tuple[str, str], int] = {}
+        pairs = [
+            (target.label, source.label)
+            for target in services()
+            for source in services()
+            if target != source and subscribed_names(target.label, source.label)
+        ]
+        self._deaf = set(deaf or self.random.sample(pairs, len(pairs) // 2))
 
     def __enter__(self) -> Scheduler:
         aliases = {service.database for service in services()}
@@ -92,6 +103,9 @@ class Scheduler:
                 pending.pop(0)()
                 done += 1
             idle = 0 if done else idle + 1
+            if idle and self._deaf:
+                self._deaf.remove(self.random.choice(sorted(self._deaf)))
+                idle = 0
 
     def _step(self) -> int:
         match self.random.random():
@@ -101,7 +115,9 @@ class Scheduler:
                 effects.finish(self._conn(effects.service), 10)
                 return done
             case chance if chance < 0.5 and self.relays:
-                return self.random.choice(self.relays).copy()
+                relay = self.random.choice(self.relays)
+                deaf = (relay.target.label, relay.source.label) in self._deaf
+                return 0 if deaf else relay.copy()
             case chance if chance < 0.52 and self.relays:
                 self._copy_again(self.random.choice(self.relays))
                 return 0
@@ -115,7 +131,8 @@ class Scheduler:
         upto = {}
         for source, end in ends.items():
             reached = self._reached.get((drain.name, source), 0)
-            upto[source] = self.random.choice((reached, self.random.randint(reached, end), end))
+            most = reached if (drain.name, source) in self._deaf else end
+            upto[source] = self.random.choice((reached, self.random.randint(reached, most), most))
             self._reached[drain.name, source] = upto[source]
         limit = self.random.choice((1, 2, 5, 50))
         done = 0

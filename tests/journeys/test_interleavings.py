@@ -17,15 +17,18 @@ from tests.journeys.shop import ADDRESS, JACKET, SCARF, Shop
 pytestmark = IN_BOTH_FORMS[:2]
 
 ANY = random.SystemRandom().randrange(2**32)
+ORDERS_LAST = [(listener, "orders") for listener in ("notifications", "customers", "analytics")]
 
 
 @pytest.mark.parametrize(
-    ("form", "seed"),
-    [("together", 1), ("together", ANY), ("apart", ANY)],
-    ids=("together", "together-any", "apart-any"),
+    ("form", "seed", "deaf"),
+    [("together", 1, ORDERS_LAST), ("together", ANY, ()), ("apart", ANY, ())],
+    ids=("together-orders-last", "together-any", "apart-any"),
     indirect=["form"],
 )
-def test_the_end_does_not_depend_on_who_is_heard_first(shop: Shop, seed: int) -> None:
+def test_the_end_does_not_depend_on_who_is_heard_first(
+    shop: Shop, seed: int, deaf: list[tuple[str, str]]
+) -> None:
     print(f"the seed is {seed}")  # shown when the test fails
     # given
     orders = {
@@ -37,7 +40,7 @@ def test_the_end_does_not_depend_on_who_is_heard_first(shop: Shop, seed: int) ->
         "regretted": shop.order({SCARF: 5}),
     }
     # when
-    with Scheduler(seed) as scheduler:
+    with Scheduler(seed, deaf) as scheduler:
         scheduler.run(lambda: shop.cancel(orders["regretted"]))
     settle()
     # then
