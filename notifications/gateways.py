@@ -14,10 +14,14 @@ from collections.abc import Callable
 from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
 from typing import Protocol
 
+import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives, get_connection
+from django.db import router
 from django.db.models import F
+
+from ecommerce.messaging.database import connection
 
 from .contracts import Channel
 from .models import Mail, MailFault
@@ -64,6 +68,13 @@ def provider(channel: Channel) -> Provider:
     return adapters[name](channel)
 
 
+_KEEP = """
+    INSERT INTO notifications_mail (channel, key, recipient, subject, text, html)
+    VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id
+"""
+
+
 class Mailbox:
     """Keeps what it is given in a table, to be read in the console.
 
@@ -82,16 +93,16 @@ class Mailbox:
                 raise ProviderUnavailable("The mailbox did not answer in time.")
             case "flaky" if _happened(key) <= 2:
                 raise ProviderUnavailable("The mailbox answered 503 Service Unavailable.")
-        mail = Mail(
-            key=key,
-            channel=self.channel,
-            recipient=recipient,
-            subject=subject,
-            text=text,
-            html=html,
-        )
-        Mail.objects.bulk_create([mail], ignore_conflicts=True)
-        return f"mailbox-{Mail.objects.only('id').get(key=key).pk}"
+        return f"mailbox-{self._keep(key, recipient, subject, text, html)}"
+
+    def _keep(self, *mail: str) -> int:
+        """Put a mail into the table, once for its key, in one statement; return its row's id."""
+        try:
+            with connection(router.db_for_write(Mail)) as box:
+                (row,) = box.execute(_KEEP, (self.channel, *mail)).fetchone() or (0,)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise ProviderUnavailable(str(error)) from error
+        return int(row)
 
 
 class DjangoMail:

@@ -12,10 +12,13 @@ from datetime import date, datetime, timedelta
 from typing import ClassVar, Protocol
 
 import msgspec
+import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import router
 from django.db.models import F
 
+from ecommerce.messaging.database import connection
 from ecommerce.values import Address, Money
 
 from .contracts import Parcel, ServiceLevel, TrackingStatus
@@ -102,6 +105,24 @@ def delivery_time() -> timedelta:
     return timedelta(seconds=settings.SIMULATED_DELIVERY_SECONDS)
 
 
+_COLUMNS = (
+    "key",
+    "reference",
+    "tracking_number",
+    "service_level",
+    "city",
+    "cost",
+    "currency",
+    "shipped_at",
+    "estimated_delivery",
+)
+_SELL = f"""
+    INSERT INTO shipping_simulatedlabel ({", ".join(_COLUMNS)})
+    VALUES ({", ".join(f"%({column})s" for column in _COLUMNS)})
+    ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING {", ".join(_COLUMNS)}
+"""
+
+
 class SimulatedCarrier:
     """A carrier in two tables of the database. It misbehaves as the address asks for:
 
@@ -172,8 +193,12 @@ class SimulatedCarrier:
             shipped_at=request.shipped_at,
             estimated_delivery=request.shipped_at.date() + timedelta(days=days),
         )
-        SimulatedLabel.objects.bulk_create([label], ignore_conflicts=True)
-        return SimulatedLabel.objects.get(key=request.key)
+        try:
+            with connection(router.db_for_write(SimulatedLabel)) as books:
+                row = books.execute(_SELL, {c: getattr(label, c) for c in _COLUMNS}).fetchone()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise CarrierUnavailable(str(error)) from error
+        return SimulatedLabel(**dict(zip(_COLUMNS, row or (), strict=True)))
 
 
 def _tracking_number(key: str) -> str:

@@ -49,9 +49,13 @@ def connection(alias: str) -> Iterator[Connection]:
         yield conn
 
 
-def connect(alias: str) -> Connection:
-    """A connection of the caller's own, in autocommit mode, to be closed by the caller."""
-    return psycopg.connect(**_parameters(alias), autocommit=True)
+def connect(alias: str, name: str = "messaging") -> Connection:
+    """A connection of the caller's own, in autocommit mode, to be closed by the caller.
+
+    The server knows it by `name`: a worker's connections are ended when its leases are taken over.
+    """
+    parameters = _parameters(alias) | {"application_name": name}
+    return psycopg.connect(**parameters, autocommit=True)
 
 
 def close_pools() -> None:

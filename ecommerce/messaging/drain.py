@@ -39,8 +39,10 @@ from .services import ServiceConfig
 
 logger = logging.getLogger(__name__)
 
-BATCH = 200
+BATCH = 500
 """Messages read from one source at a time."""
+CAREFULLY = 200
+"""Messages that run alone before batches are trusted again, for each source."""
 MOST_TRIES = 3
 """How often a batch that the database refuses is tried whole."""
 MOST_DEATHS = 3
@@ -83,6 +85,10 @@ class Drain:
         Raises Fenced when the lease was lost, psycopg.OperationalError when the database was.
         """
         careful = self.leases.careful
+        if not any(self.leases.behind(source, horizons[source]) for source in self.sources):
+            if self.leases.taken_over:
+                self.leases.trust_again(conn)
+            return 0
         batch = self._fetch(conn, horizons, 1 if careful else limit)
         if careful and batch.messages:
             self._carefully(conn, batch)
@@ -216,7 +222,7 @@ class Drain:
         else:
             self._deliver(conn, batch)
         self._singly += 1
-        if self._singly >= BATCH * len(self.sources):
+        if self._singly >= CAREFULLY * len(self.sources):
             self._singly = 0
             self.leases.trust_again(conn)
 

@@ -86,7 +86,7 @@ class Lane:
     @property
     def conn(self) -> Connection:
         """This lane's connection to its database, renewed when it was lost."""
-        return _connected(self._conns, self.alias)
+        return _connected(self._conns, self.alias, self.worker)
 
     def step(self) -> int:
         """Go once over everything that may be waiting; return how much there was."""
@@ -162,7 +162,7 @@ class Lane:
     def _copy(self, target: ServiceConfig, source: ServiceConfig, names: Sequence[str]) -> int:
         """Copy into an inbox what another database holds for its service, if that one answers."""
         try:
-            abroad = _connected(self._conns_abroad, source.database)
+            abroad = _connected(self._conns_abroad, source.database, self.worker)
             return Relay(source, target, abroad, self.conn, names).copy()
         except psycopg.OperationalError as error:
             if self.conn.closed:
@@ -180,10 +180,10 @@ class Lane:
             )
 
 
-def _connected(conns: dict[str, Connection], alias: str) -> Connection:
+def _connected(conns: dict[str, Connection], alias: str, worker: str) -> Connection:
     conn = conns.get(alias)
     if conn is None or conn.closed:
-        conn = conns[alias] = connect(alias)
+        conn = conns[alias] = connect(alias, worker)
     return conn
 
 

@@ -66,6 +66,7 @@ class Leases:
         share = math.ceil(total / (others + 1))
         self._give_back(conn, sorted(self.held)[share:])
         if len(self.held) < share:
+            self._disarm(conn)
             self._take(conn, share - len(self.held))
 
     def release(self, conn: Connection) -> None:
@@ -172,6 +173,20 @@ class Leases:
         )
         for number in numbers:
             del self.held[number]
+
+    def _disarm(self, conn: Connection) -> None:
+        """End the connections of workers whose leases have run out.
+
+        The fence keeps them from writing anyway. But one that stands still in the middle of a
+        batch keeps its row locks, and the server waits for the rest of its pipeline for ever.
+        """
+        conn.execute(
+            f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name IN (
+                    SELECT owner FROM "{self.tables.partition._meta.db_table}"
+                    WHERE owner <> %b::text AND expires_at <= messaging_now())""",
+            (self.worker,),
+        )
 
     def _take(self, conn: Connection, most: int) -> None:
         table = self.tables.partition._meta.db_table

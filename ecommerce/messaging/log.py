@@ -181,7 +181,9 @@ def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) ->
     One looks which logs have grown at all; the other asks for the horizons of those, each in a
     transaction of its own.
     """
-    heads = ", ".join(f'(SELECT last_value FROM "{log}_position_seq")' for log in logs)
+    heads = ", ".join(
+        f'(SELECT last_value - (NOT is_called)::int FROM "{log}_position_seq")' for log in logs
+    )
     drawn = conn.execute(f"SELECT {heads}").fetchone() or ()
     reached = {log: known.get(log, 0) for log in logs}
     grown = [log for log, head in zip(logs, drawn, strict=True) if head > reached[log]]

@@ -55,7 +55,7 @@ class Performer(threading.Thread):
         listener.stop()
 
     def _perform(self, effects: list[Effects]) -> None:
-        with connect(self.alias) as conn:
+        with connect(self.alias, self.worker) as conn:
             while not self.stopping.is_set():
                 self.woken.clear()
                 self.woken.wait(self._once(effects, conn))

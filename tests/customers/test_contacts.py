@@ -8,6 +8,7 @@ from customers.contracts import ContactSaved, CustomerRegistered, SaveContact
 from customers.handlers import register_guest, save_contact
 from customers.models import Customer
 from ecommerce.messaging.errors import Invalid
+from ecommerce.messaging.messages import Message
 from tests.customers.examples import ADDRESS, LOCAL, created
 from tests.projecting import NOW, columns, context
 
@@ -136,6 +137,7 @@ def test_a_customer_equals_the_fold_of_their_events() -> None:
     # when
     rebuilt = Customer(tenant="main")
     for event in events:
+        assert isinstance(event, Message)
         rebuilt.apply(event)
     # then
     assert columns(rebuilt) == columns(customer)

@@ -29,7 +29,7 @@ from notifications.handlers import send_notification
 from notifications.models import Mail, Notification
 from notifications.queries import INVARIANTS, mailbox
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def send(to: Provider, recipient: str = "ada@example.com", key: str = "main/n1") -> str:
@@ -52,7 +52,6 @@ def test_the_same_key_is_delivered_once() -> None:
     assert Mail.objects.count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
 def test_many_senders_with_one_key_deliver_once() -> None:
     senders = 8
     start = threading.Barrier(senders)

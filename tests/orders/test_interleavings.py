@@ -8,7 +8,7 @@ moment, and answers come twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -158,7 +158,7 @@ class World:
         self.order, self.saga = order, fulfilment
         self.send(messages)
 
-    def send(self, messages: list[Message | Row]) -> None:
+    def send(self, messages: Sequence[Message | Row]) -> None:
         for message in messages:
             assert isinstance(message, Message)
             contract = contract_of(message)

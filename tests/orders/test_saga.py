@@ -72,7 +72,7 @@ STEPS = {
 
 
 def answer(event: Any, rows: Rows) -> list[Message]:
-    handlers = {
+    handlers: dict[str, Callable[..., list[Message]]] = {
         "inventory": saga.inventory_answered,
         "payments": saga.payment_answered,
         "shipping": saga.shipping_answered,

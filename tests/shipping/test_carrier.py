@@ -39,7 +39,7 @@ from shipping.queries import INVARIANTS
 SHIPPED = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 HOME = Address("1 Main Street", "Springfield", "IL", "62701", "US")
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def request(
@@ -108,7 +108,6 @@ def test_every_key_has_a_tracking_number_of_its_own() -> None:
     assert all(len(n) == 19 and n.startswith("SP") and n[2:].isdecimal() for n in numbers)
 
 
-@pytest.mark.django_db(transaction=True)
 def test_many_buyers_with_one_key_get_one_label() -> None:
     buyers = 8
     start = threading.Barrier(buyers)

@@ -12,11 +12,13 @@ from django.core.management.base import BaseCommand, CommandParser
 from customers.contracts import SaveContact
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.errors import Conflict
+from ecommerce.messaging.worker import Worker
 from inventory.contracts import CreateProduct
 from inventory.models import Product
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "catalogue.json"
 ACTOR = "seed"
+DELIVERY_SECONDS = 10.0
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -43,6 +45,8 @@ class Command(BaseCommand):
         # The customer comes first: the last product then stands for a complete seed.
         execute(catalogue.customer, tenant=tenant, actor=ACTOR)
         created = sum(_create(product, tenant) for product in missing)
+        # What others must know of them, they learn now, whether or not a worker runs.
+        Worker().drain(DELIVERY_SECONDS)
         self.stdout.write(f"Added {created} demo products to {tenant}.")
 
 
