@@ -15,10 +15,9 @@ from customers.contracts import SaveContact
 from customers.models import OrderSummary
 from ecommerce.audit import audit
 from ecommerce.messaging.bus import execute
-from ecommerce.messaging.drain import subscribed_names
-from ecommerce.messaging.lane import readable
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.services import services
+from ecommerce.messaging.subscriptions import readable, subscribed_names
 from ecommerce.messaging.worker import Worker
 from ecommerce.values import Address
 from inventory.contracts import RestockInventory

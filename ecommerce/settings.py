@@ -384,5 +384,8 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
+        # That a pipeline was aborted is told by the error that aborted it.
+        "psycopg": {"level": "ERROR"},
+        "psycopg.pool": {"level": "WARNING"},
     },
 }

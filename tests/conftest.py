@@ -17,6 +17,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from ecommerce.embedded.accounts import find_binaries
 from ecommerce.embedded.postgres import Server
+from ecommerce.messaging import wakeup
+from ecommerce.messaging.database import close_pools
 from tests import databases
 
 # A slow machine is no failure, and a failure is shown with what reproduces it.
@@ -50,6 +52,14 @@ def django_db_setup(django_db_blocker: DjangoDbBlocker, worker_id: str) -> Itera
 def _empty_databases(test: TransactionTestCase) -> None:
     for alias in test._databases_names(include_mirrors=False):  # type: ignore[attr-defined]
         databases.empty(connections[alias])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """The kernel's pools and threads end with the test: the next one may have another database."""
+    yield
+    wakeup.close()
+    close_pools()
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from .consistency import token_for
 from .context import Context
 from .database import Connection, connection
 from .delivery import Delivery, Work, call
-from .drain import rollback
 from .errors import WiringError
 from .idempotency import IdempotencyRequest, Response
 from .log import Stored, outgoing
@@ -30,6 +29,7 @@ from .registry import Handler, handlers_of
 from .rows import Workspace
 from .services import service
 from .tables import ServiceTables
+from .transactions import rollback
 
 __all__ = ["IdempotencyRequest", "Outcome", "Response", "execute"]
 

@@ -13,10 +13,10 @@ import msgspec
 from django.conf import settings
 
 from .database import connection
-from .drain import subscribed_names
 from .errors import Invalid, WiringError
 from .messages import partition_of
 from .services import service
+from .subscriptions import subscribed_names
 
 POLL_SECONDS = 0.01
 LONGEST_WAIT = 5.0

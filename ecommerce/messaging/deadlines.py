@@ -14,13 +14,13 @@ from typing import Any
 
 from .context import Context
 from .database import Connection
-from .drain import rollback
 from .due import Sweep
 from .log import append, outgoing
 from .messages import Message
 from .models import Row, uuid7
 from .rows import table
 from .tables import ServiceTables
+from .transactions import rollback
 
 MOST = 500
 """Rows taken by one sweep."""

@@ -32,10 +32,12 @@ from .delivery import Delivery, TooManyFailures, Work, run, workspace_for
 from .errors import ContractError, Fenced, describe
 from .leases import Leases
 from .log import Stored, read, stored
-from .messages import contract_named, contracts
-from .registry import handlers, handlers_of
-from .rows import Statement, Workspace
+from .messages import contract_named
+from .registry import handlers_of
+from .rows import Statement
 from .services import ServiceConfig
+from .subscriptions import subscribed_names
+from .transactions import load, lost, rollback
 
 logger = logging.getLogger(__name__)
 
@@ -288,46 +290,3 @@ class Drain:
 
 def _alone(message: Stored, batch: Batch) -> Batch:
     return replace(batch, messages=[message], positions={message.source: message.position})
-
-
-def load(conn: Connection, workspace: Workspace) -> None:
-    """Fetch and lock all rows that a workspace wants, in one round trip."""
-    with conn.pipeline():
-        cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
-    workspace.fetched(cursors)
-
-
-def rollback(conn: Connection) -> None:
-    """End a failed transaction, if the connection still lives."""
-    if not conn.closed:
-        try:
-            conn.execute("ROLLBACK")
-        except psycopg.OperationalError:
-            conn.close()
-
-
-def lost(error: BaseException, conn: Connection) -> bool:
-    """Whether an error is the infrastructure's, which costs no delivery an attempt: the connection
-    is gone, a lock did not come, the server stops. Not that a statement was refused."""
-    outside = (psycopg.OperationalError, psycopg.InterfaceError)
-    return conn.closed or isinstance(error, outside)
-
-
-def subscribed_names(service: str, source: str) -> list[str]:
-    """The messages that a service handles and that a source can hold.
-
-    Commands stand in the log of whoever sent them, events in that of their own service.
-    """
-    wanted = {
-        contract.name
-        for handler in handlers(service)
-        if handler.kind != "performs"
-        for contract in contracts()
-        if contract.type in handler.message_types
-    }
-    return sorted(
-        name
-        for name in wanted
-        if contract_named(name).kind == "command"
-        or source in (contract_named(name).service, "inbox")
-    )

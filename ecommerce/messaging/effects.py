@@ -23,13 +23,13 @@ from django.db import connections
 from . import parking
 from .database import Connection
 from .delivery import Delivery, Work
-from .drain import lost, rollback
 from .errors import ContractError, Retry, describe, describe_with_place
 from .log import ENVELOPE, Stored
 from .messages import Message
 from .registry import handler_named
 from .rows import Statement, Workspace
 from .services import ServiceConfig
+from .transactions import lost, rollback
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from django.conf import settings
 from django.db import connections
 from django.utils.module_loading import module_has_submodule
 
-from .drain import subscribed_names
 from .models import Aggregate, ReadModel
 from .projections import aggregates, compare, fold_differences, groups, read_models
 from .services import ServiceConfig, services
+from .subscriptions import subscribed_names
 
 SHOWN = 5
 """Offenders that a finding keeps."""

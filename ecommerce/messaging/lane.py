@@ -15,13 +15,14 @@ import psycopg
 
 from . import deadlines, due, timers, wakeup
 from .database import Connection, connect
-from .drain import Drain, subscribed_names
+from .drain import Drain
 from .errors import Fenced
 from .idempotency import forget_expired
 from .leases import HEARTBEAT_SECONDS, renewal
 from .log import horizons
 from .relay import Relay
 from .services import ServiceConfig, services
+from .subscriptions import readable, subscribed_names
 
 logger = logging.getLogger(__name__)
 
@@ -185,19 +186,6 @@ def _connected(conns: dict[str, Connection], alias: str, worker: str) -> Connect
     if conn is None or conn.closed:
         conn = conns[alias] = connect(alias, worker)
     return conn
-
-
-def readable(target: ServiceConfig) -> dict[str, str]:
-    """The sources that a service reads, and the table of each: logs of services in its database,
-    and its inbox when there are others."""
-    sources = {
-        source.label: source.tables.log._meta.db_table
-        for source in services()
-        if source.database == target.database and subscribed_names(target.label, source.label)
-    }
-    if any(source.database != target.database for source in services()):
-        sources["inbox"] = target.tables.inbox._meta.db_table
-    return sources
 
 
 def _sweeps(drain: Drain) -> list[due.Sweep]:

@@ -17,13 +17,13 @@ from django.apps import apps
 
 from . import names
 from .database import Connection, connect
-from .drain import rollback
 from .messages import decode
 from .models import Aggregate, ReadModel, Row
 from .registry import Handler, handlers
 from .replay import Difference, Replay, Say
 from .rows import table
 from .services import service, services
+from .transactions import rollback
 
 FOLDED = 500
 """Aggregates folded at a time."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .database import Connection
-from .drain import rollback
 from .log import ENVELOPE, ENVELOPE_ARRAYS, horizons
 from .services import ServiceConfig
+from .transactions import rollback
 
 BATCH = 1000
 COLUMNS = ", ".join(ENVELOPE)

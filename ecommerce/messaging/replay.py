@@ -22,15 +22,15 @@ from django.conf import settings
 
 from .database import Connection
 from .delivery import Delivery, TooManyFailures, run, workspace_for
-from .drain import load, subscribed_names
 from .errors import MessagingError
-from .lane import readable
 from .log import ENVELOPE, Stored, stored
 from .messages import contract_named
 from .models import ReadModel
 from .registry import Handler, handlers_of
 from .rows import table
 from .services import ServiceConfig
+from .subscriptions import readable, subscribed_names
+from .transactions import load
 
 BATCH = 500
 """Messages read from one source at a time."""

@@ -22,8 +22,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from psycopg_pool import PoolTimeout
 
-from ecommerce.messaging.drain import subscribed_names
 from ecommerce.messaging.services import ServiceConfig, services
+from ecommerce.messaging.subscriptions import subscribed_names
 
 from .rendering import to_json
 

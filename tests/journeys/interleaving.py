@@ -18,13 +18,13 @@ from types import TracebackType
 
 from ecommerce.messaging import log
 from ecommerce.messaging.database import Connection, connect
-from ecommerce.messaging.drain import Drain, subscribed_names
+from ecommerce.messaging.drain import Drain
 from ecommerce.messaging.effects import Effects
-from ecommerce.messaging.lane import readable
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.performer import performing
 from ecommerce.messaging.relay import Relay
 from ecommerce.messaging.services import ServiceConfig, services
+from ecommerce.messaging.subscriptions import readable, subscribed_names
 
 ROUNDS_WITHOUT_WORK = 5
 """So many full rounds without any progress mean that there is nothing left to do."""

@@ -15,10 +15,10 @@ from ecommerce.messaging import log
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.drain import BATCH, Drain
-from ecommerce.messaging.lane import readable
 from ecommerce.messaging.messages import Message, decode
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.services import service
+from ecommerce.messaging.subscriptions import readable
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATIENCE = 20.0

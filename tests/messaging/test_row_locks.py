@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ecommerce.messaging import drain
+from ecommerce.messaging import drain, transactions
 from ecommerce.messaging.database import Connection
 from ecommerce.messaging.rows import Statement, Table, Workspace
 from inventory.models import Reservation, StockItem
@@ -34,7 +34,7 @@ def sell(workers: tuple[Puppet, Puppet], monkeypatch: pytest.MonkeyPatch) -> Non
     """200 orders want one of 50 units each; both workers load their rows before either writes."""
     create_product("mouse", stock=UNITS)
     write("orders", *(reserve(f"o{number}") for number in range(ORDERS)))
-    load = drain.load
+    load = transactions.load
     loaded: set[int] = set()
     one, two = workers
 
