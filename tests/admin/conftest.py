@@ -10,7 +10,6 @@ from django.test import Client
 
 from ecommerce.identity import tenants
 from ecommerce.identity.models import Tenant, User
-from ecommerce.messaging.database import close_pools
 
 SignIn = Callable[..., Client]
 
@@ -20,13 +19,6 @@ def _forget_tenants() -> Iterator[None]:
     tenants.forget()
     yield
     tenants.forget()
-
-
-@pytest.fixture
-def kernel(transactional_db: None) -> Iterator[None]:
-    """The kernel's connections do not outlive the test."""
-    yield
-    close_pools()
 
 
 @pytest.fixture

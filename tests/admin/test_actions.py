@@ -23,7 +23,7 @@ from payments.contracts import ProcessPayment
 from tests.admin.conftest import SignIn
 from tests.admin.rows import make, url
 
-pytestmark = pytest.mark.usefixtures("kernel")
+pytestmark = pytest.mark.usefixtures("transactional_db")
 Act = Callable[..., list[str]]
 
 

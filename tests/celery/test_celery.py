@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
 
 from customers.models import OrderSummary
-from ecommerce.messaging import database, wakeup
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.worker import Worker
@@ -90,10 +88,6 @@ def test_an_order_is_carried_out_by_celery_alone(celery: None) -> None:
     # then Celery's tasks ship it
     shipped = OrderSummary.objects.filter(order_id=order_id, status="Shipped")
     _until(shipped.exists, "the order to be shipped")
-
-    wakeup.close()
-    database.close_pools()
-    connections.close_all()
 
 
 def _until(condition: object, what: str) -> None:

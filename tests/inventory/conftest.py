@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.db import connection
 
 from ecommerce.messaging.bus import execute
-from ecommerce.messaging.database import close_pools
 from ecommerce.messaging.worker import Worker
 from inventory.contracts import CreateProduct
 from inventory.queries import INVARIANTS
@@ -17,14 +16,7 @@ Broken = dict[str, list[tuple[object, ...]]]
 
 
 @pytest.fixture
-def kernel(transactional_db: None) -> Iterator[None]:
-    """The kernel's connections do not outlive the test."""
-    yield
-    close_pools()
-
-
-@pytest.fixture
-def create(kernel: None) -> Callable[..., None]:
+def create(transactional_db: None) -> Callable[..., None]:
     """Create products: `create(scarf=10)`, for another shop with `tenant=`."""
 
     def create_products(tenant: str = "main", **stock: int) -> None:
@@ -43,7 +35,7 @@ def create(kernel: None) -> Callable[..., None]:
 
 
 @pytest.fixture
-def deliver(kernel: None) -> Callable[[], None]:
+def deliver(transactional_db: None) -> Callable[[], None]:
     """Let a worker do everything that is left to do in inventory."""
 
     def work() -> None:

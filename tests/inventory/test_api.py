@@ -26,7 +26,7 @@ SCARF = {
 
 
 @pytest.fixture(autouse=True)
-def shop(settings: Settings, kernel: None) -> None:
+def shop(settings: Settings, transactional_db: None) -> None:
     """The default shop, closed to callers without a credential."""
     settings.SHOP_OPEN = False
     Tenant.objects.get_or_create(slug="main", defaults={"name": "Main shop"})

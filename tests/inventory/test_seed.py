@@ -12,7 +12,7 @@ from inventory.models import Product, StockItem, tables
 
 
 def test_the_demo_catalogue_is_as_documented(
-    kernel: None, capsys: pytest.CaptureFixture[str]
+    transactional_db: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("seed")
 
@@ -29,7 +29,7 @@ def test_the_demo_catalogue_is_as_documented(
 
 
 def test_a_second_seed_does_nothing_and_says_nothing(
-    kernel: None, capsys: pytest.CaptureFixture[str]
+    transactional_db: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("seed")
     execute(RestockInventory(product_id="prod-456", quantity=5), tenant="main", actor="test")
@@ -54,7 +54,7 @@ def test_a_seed_adds_only_what_is_missing(
     assert StockItem.objects.get(product_id="prod-456").on_hand == 7
 
 
-def test_each_tenant_has_its_own_demo(kernel: None) -> None:
+def test_each_tenant_has_its_own_demo(transactional_db: None) -> None:
     call_command("seed")
     call_command("seed", tenant="other")
 

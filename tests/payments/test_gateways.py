@@ -1,7 +1,7 @@
 """The simulated gateway: one charge per key, whatever goes wrong on the way."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -10,7 +10,6 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
-from ecommerce.messaging.database import close_pools
 from ecommerce.messaging.errors import Retry
 from ecommerce.values import Money
 from payments import handlers
@@ -49,13 +48,6 @@ REFUND_KEY = "main/o1/refund/1"
 @pytest.fixture(autouse=True)
 def no_delay(settings: Settings) -> None:
     settings.SIMULATED_GATEWAY_SECONDS = 0
-
-
-@pytest.fixture(autouse=True)
-def own_pool() -> Iterator[None]:
-    """The kernel's connections do not outlive the test."""
-    yield
-    close_pools()
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """A payment from the command to the gateway's books and back, in a real database."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.db import connection
 from pytest_django import Settings
 
 from ecommerce.messaging.bus import execute
-from ecommerce.messaging.database import close_pools
 from ecommerce.messaging.messages import Message
 from ecommerce.messaging.worker import Worker
 from ecommerce.values import Money
@@ -19,11 +18,8 @@ PRICE = Money(3998, "USD")
 
 
 @pytest.fixture(autouse=True)
-def kernel(transactional_db: None, settings: Settings) -> Iterator[None]:
-    """The kernel's connections do not outlive the test, and nothing waits."""
+def no_delay(transactional_db: None, settings: Settings) -> None:
     settings.SIMULATED_GATEWAY_SECONDS = 0
-    yield
-    close_pools()
 
 
 @pytest.fixture
