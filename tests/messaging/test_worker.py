@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,12 +87,14 @@ def test_a_worker_whose_connections_are_all_cut_works_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(wakeup, "RETRY_SECONDS", 0.05)
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name = 'messaging' AND pid <> pg_backend_pid()"
+        "AND (application_name = 'messaging' OR application_name LIKE %b::text) "
+        "AND pid <> pg_backend_pid()"
     )
+    worker = f"%:{os.getpid()}:%"
     with running():
         for number in range(5):
             with connect("default") as conn:
-                assert conn.execute(cut).fetchall()
+                until(lambda: conn.execute(cut, (worker,)).fetchall())
             write("inventory", restocked("a", number))
             until(lambda: len(noted()) == number + 1)  # noqa: B023
 
