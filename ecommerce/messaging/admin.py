@@ -133,10 +133,25 @@ class DeadLetterAdmin(MessageAdmin):
     ordering = ("-dead_at",)
 
 
+class DeadLetterActionAdmin(MessagingAdmin):
+    list_display = ("done_at", "action", "actor", "note", "dead_id")
+    ordering = ("-id",)
+
+
 class TimerAdmin(MessageAdmin):
     list_display = ("name", "stream", "due_at", "tenant", "recorded_at")
     list_filter = (dropdown("name", own_names), "due_at")
     ordering = ("due_at",)
+
+
+class ScheduleAdmin(MessagingAdmin):
+    list_display = ("name", "rule", "due_at", "ran_at")
+    ordering = ("name",)
+
+
+class SnapshotAdmin(MessagingAdmin):
+    list_display = ("stream", "version", "tenant", "taken_at")
+    ordering = ("-id",)
 
 
 class ParkedAdmin(MessagingAdmin):
@@ -213,6 +228,16 @@ class IdempotencyKeyAdmin(MessagingAdmin):
     ordering = ("-created_at",)
 
 
+class RebuildAdmin(MessagingAdmin):
+    list_display = ("models_named", "state", "events", "total", "differences", "started_at")
+    ordering = ("-started_at",)
+
+
+class CanaryAdmin(MessagingAdmin):
+    list_display = ("name", "asked_at", "answered_at")
+    ordering = ("name",)
+
+
 class RelayAdmin(MessagingAdmin):
     list_display = ("source", "position")
     ordering = ("source",)
@@ -224,7 +249,7 @@ class PartitionAdmin(MessagingAdmin):
 
 
 class WorkerAdmin(MessagingAdmin):
-    list_display = ("name", "heartbeat_at")
+    list_display = ("name", "kind", "started_at", "heartbeat_at")
     ordering = ("name",)
 
 
@@ -246,6 +271,11 @@ for _service in services():
     admin.site.register(_tables.effect, EffectAdmin)
     admin.site.register(_tables.parked, ParkedAdmin)
     admin.site.register(_tables.dead, DeadLetterAdmin)
+    admin.site.register(_tables.dead_action, DeadLetterActionAdmin)
     admin.site.register(_tables.delivery, DeliveryAdmin)
     admin.site.register(_tables.timer, TimerAdmin)
+    admin.site.register(_tables.schedule, ScheduleAdmin)
+    admin.site.register(_tables.snapshot, SnapshotAdmin)
     admin.site.register(_tables.idempotency, IdempotencyKeyAdmin)
+    admin.site.register(_tables.rebuild, RebuildAdmin)
+    admin.site.register(_tables.canary, CanaryAdmin)

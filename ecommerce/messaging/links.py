@@ -17,10 +17,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from .envelopes import Envelope
 from .messages import contract_named, contracts
 from .registry import handlers
 from .services import services
-from .tables import Envelope, ServiceTables
+from .tables import ServiceTables
 
 
 @dataclass(frozen=True)

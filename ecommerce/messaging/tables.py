@@ -14,83 +14,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.postgres.indexes import BrinIndex, OpClass
 from django.db import models
 
-from .models import uuid7
-
-
-class Envelope(models.Model):
-    """A message's content and what is known about it."""
-
-    message_id = models.UUIDField()
-    tenant = models.CharField(max_length=40)
-    stream = models.CharField(max_length=120)
-    partition = models.SmallIntegerField()
-    name = models.CharField(max_length=80)
-    contract = models.SmallIntegerField()
-    payload = models.TextField()
-    personal = models.TextField(null=True)
-    person = models.CharField(max_length=80, null=True)
-    correlation_id = models.UUIDField()
-    cause_id = models.UUIDField(null=True)
-    actor = models.CharField(max_length=80)
-    traceparent = models.CharField(max_length=60, null=True)
-    recorded_at = models.DateTimeField()
-
-    class Meta:
-        abstract = True
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.message_id}"
-
-
-class LogEntry(Envelope):
-    """The service's log: its event store and its outbox in one append-only table.
-
-    `version` is an event's place in its stream; sent commands have none.
-    """
-
-    position = models.BigAutoField(primary_key=True)
-    version = models.IntegerField(null=True)
-
-    class Meta:
-        abstract = True
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "stream", "version"], name="%(app_label)s_one_event_per_version"
-            )
-        ]
-
-
-class InboxEntry(Envelope):
-    """A message that came from another database or a broker; read like a log."""
-
-    position = models.BigAutoField(primary_key=True)
-    version = models.IntegerField(null=True)
-    source = models.CharField(max_length=40)
-    source_position = models.BigIntegerField(null=True)
-
-    class Meta:
-        abstract = True
-        constraints = [
-            models.UniqueConstraint(fields=["message_id"], name="%(app_label)s_received_once")
-        ]
-        indexes = [
-            models.Index(fields=["source", "source_position"], name="%(app_label)s_inbox_source")
-        ]
-
-
-class RelayCursor(models.Model):
-    """How far this service's inbox has copied a source in another database.
-
-    Whoever copies locks the row until the copies and the new position are committed.
-    """
-
-    source = models.CharField(max_length=40, primary_key=True)
-    position = models.BigIntegerField(default=0)
-
-    class Meta:
-        abstract = True
+from .envelopes import InboxEntry, LogEntry, RelayCursor, Snapshot
+from .models import Row, uuid7
+from .queues import DeadLetter, DeadLetterAction, Effect, Parked, Schedule, Timer
 
 
 class Partition(models.Model):
@@ -122,6 +51,8 @@ class Worker(models.Model):
     name = models.CharField(max_length=80, primary_key=True)
     heartbeat_at = models.DateTimeField()
     signed_off = models.BooleanField()
+    kind = models.CharField(max_length=12, default="", db_default="")
+    started_at = models.DateTimeField(null=True)
 
     class Meta:
         abstract = True
@@ -137,77 +68,6 @@ class HandlerName(models.Model):
         abstract = True
 
 
-class Effect(Envelope):
-    """The intent to call something outside the process.
-
-    It may be claimed once `due_at` has passed; a claim moves `due_at` to when it lapses and sets a
-    new fencing token. `claims` counts those that never came back, too.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid7)
-    handler = models.CharField(max_length=120)
-    attempts = models.SmallIntegerField(default=0)
-    due_at = models.DateTimeField()
-    claims = models.SmallIntegerField(default=0)
-    token = models.UUIDField(null=True)
-    error = models.TextField(default="")
-
-    class Meta:
-        abstract = True
-        constraints = [
-            models.UniqueConstraint(
-                fields=["message_id", "handler"], name="%(app_label)s_one_intent_per_handler"
-            )
-        ]
-        indexes = [models.Index(fields=["due_at"], name="%(app_label)s_effect_due")]
-
-
-class Parked(models.Model):
-    """A delivery that failed, or that waits behind a failed one of its stream and handler."""
-
-    id = models.BigAutoField(primary_key=True)
-    handler = models.CharField(max_length=120)
-    source = models.CharField(max_length=40)
-    position = models.BigIntegerField()
-    message_id = models.UUIDField()
-    tenant = models.CharField(max_length=40)
-    stream = models.CharField(max_length=120)
-    partition = models.SmallIntegerField()
-    attempts = models.SmallIntegerField()
-    due_at = models.DateTimeField()
-    error = models.TextField()
-    parked_at = models.DateTimeField()
-
-    class Meta:
-        abstract = True
-        constraints = [
-            models.UniqueConstraint(
-                fields=["message_id", "handler"], name="%(app_label)s_parked_once"
-            )
-        ]
-        indexes = [
-            models.Index(fields=["partition", "due_at"], name="%(app_label)s_parked_due"),
-            models.Index(
-                fields=["tenant", "stream", "handler"], name="%(app_label)s_parked_stream"
-            ),
-        ]
-
-
-class DeadLetter(Envelope):
-    """A delivery that was given up after its attempts, whole, with the reason."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7)
-    handler = models.CharField(max_length=120)
-    attempts = models.SmallIntegerField()
-    reason = models.CharField(max_length=40)
-    error = models.TextField()
-    dead_at = models.DateTimeField()
-
-    class Meta:
-        abstract = True
-        indexes = [models.Index(fields=["dead_at"], name="%(app_label)s_dead_at")]
-
-
 class Delivery(models.Model):
     """The delivery log: one row for each attempt to give a message to a handler.
 
@@ -215,7 +75,7 @@ class Delivery(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    message_id = models.UUIDField(db_index=True)
+    message_id = models.UUIDField()
     cause_id = models.UUIDField(null=True)
     handler = models.CharField(max_length=120)
     worker = models.CharField(max_length=80)
@@ -228,17 +88,12 @@ class Delivery(models.Model):
 
     class Meta:
         abstract = True
-
-
-class Timer(Envelope):
-    """A message to be sent at `due_at`."""
-
-    id = models.UUIDField(primary_key=True, default=uuid7)
-    due_at = models.DateTimeField()
-
-    class Meta:
-        abstract = True
-        indexes = [models.Index(fields=["due_at"], name="%(app_label)s_timer_due")]
+        indexes = [
+            BrinIndex(
+                OpClass("message_id", name="uuid_minmax_multi_ops"),
+                name="%(app_label)s_delivered_message",
+            )
+        ]
 
 
 class IdempotencyKey(models.Model):
@@ -267,11 +122,48 @@ class IdempotencyKey(models.Model):
         indexes = [models.Index(fields=["created_at"], name="%(app_label)s_idem_created")]
 
 
+class Rebuild(models.Model):
+    """A rebuild of read models: how far it is, and what it found."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7)
+    models_named = models.CharField(max_length=400)
+    state = models.CharField(max_length=12)
+    actor = models.CharField(max_length=80)
+    events = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(default=0)
+    differences = models.IntegerField(null=True)
+    error = models.TextField(default="")
+    cancel_requested = models.BooleanField(default=False)
+    started_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+
+
+class Canary(Row):
+    """The last ping that this service sent to itself, and the last that came through."""
+
+    key = "name"
+
+    name = models.CharField(max_length=40)
+    asked_at = models.DateTimeField(null=True)
+    answered_at = models.DateTimeField(null=True)
+    took_us = models.BigIntegerField(null=True)
+
+    class Meta(Row.Meta):
+        abstract = True
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="%(app_label)s_one_canary")
+        ]
+
+
 @dataclass(frozen=True)
 class ServiceTables:
     """The concrete messaging tables of one service."""
 
     log: type[LogEntry]
+    snapshot: type[Snapshot]
     inbox: type[InboxEntry]
     relay: type[RelayCursor]
     partition: type[Partition]
@@ -280,9 +172,13 @@ class ServiceTables:
     effect: type[Effect]
     parked: type[Parked]
     dead: type[DeadLetter]
+    dead_action: type[DeadLetterAction]
     delivery: type[Delivery]
     timer: type[Timer]
+    schedule: type[Schedule]
     idempotency: type[IdempotencyKey]
+    rebuild: type[Rebuild]
+    canary: type[Canary]
 
     def __iter__(self) -> Any:
         return iter(vars(self).values())
@@ -314,6 +210,7 @@ def service_tables(service: str) -> ServiceTables:
 
     return ServiceTables(
         log=concrete(LogEntry, "log", "message", "messages (log)"),
+        snapshot=concrete(Snapshot, "snapshot", "snapshot", "snapshots"),
         inbox=concrete(InboxEntry, "inbox", "received message", "messages (inbox)"),
         relay=concrete(RelayCursor, "relay", "relay cursor", "relay cursors"),
         partition=concrete(Partition, "partition", "partition", "partitions"),
@@ -322,7 +219,13 @@ def service_tables(service: str) -> ServiceTables:
         effect=concrete(Effect, "effect", "effect", "effects"),
         parked=concrete(Parked, "parked", "parked delivery", "parked deliveries"),
         dead=concrete(DeadLetter, "dead", "dead letter", "dead letters"),
+        dead_action=concrete(
+            DeadLetterAction, "dead_action", "dead letter action", "dead letters' trail"
+        ),
         delivery=concrete(Delivery, "delivery", "delivery", "deliveries"),
         timer=concrete(Timer, "timer", "timer", "timers"),
+        schedule=concrete(Schedule, "schedule", "schedule", "schedules"),
         idempotency=concrete(IdempotencyKey, "idempotency", "idempotency key", "idempotency keys"),
+        rebuild=concrete(Rebuild, "rebuild", "rebuild", "rebuilds"),
+        canary=concrete(Canary, "canary", "canary", "canaries"),
     )
