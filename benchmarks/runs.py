@@ -1,14 +1,10 @@
-"""The measured runs: of the platform, of its raw twin, and at a steady rate."""
+"""The measured runs over a backlog of placed orders: of the platform, and of its raw twin."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import statistics
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +13,17 @@ import psycopg
 from django.db import connections
 
 from ecommerce.messaging import wakeup
-from ecommerce.messaging.bus import execute
 from ecommerce.messaging.database import close_pools
 
 from . import raw_twin, recording, workload
+from .options import Failed
 from .server import Server, cpu_seconds, rows_written
 from .workers import held_back, release, working
 
 SHOP, PLACED = "bench_shop", "bench_placed"
 LONGEST = 300.0
 LOOK_SECONDS = 0.05
-WATCH_SECONDS = 0.005
-WARM_SECONDS = 3.0
-PLACERS = 4
+RESERVED = "SELECT count(*) FROM inventory_reservation"
 
 Written = dict[str, tuple[int, int, int]]
 
@@ -42,7 +36,6 @@ class Run:
     seconds: float
     python_cpu: float
     server_cpu: float
-    load: float
     written: Written
 
     @property
@@ -73,7 +66,6 @@ class Meter:
 
     def __init__(self, server: Server, processes: Sequence[int]) -> None:
         self.server, self.processes = server, processes
-        self.load = os.getloadavg()[0]
         self.start = self._now()
 
     def used(self) -> tuple[float, float, float]:
@@ -85,16 +77,18 @@ class Meter:
         return time.perf_counter(), cpu_seconds(self.processes), self.server.cpu_seconds()
 
 
-def prepare(server: Server, count: int) -> tuple[workload.Mix, float]:
-    """Make the databases that runs clone; return the orders, and how many a second were placed."""
+def open_shop(server: Server) -> None:
+    """Make the database that all parts clone: a shop without orders."""
     workload.open_shop()
-    _vacuum(server)
-    _keep(server, SHOP)
-    expected = workload.mix(count)
+    keep(server, SHOP)
+
+
+def place(server: Server, expected: workload.Mix, name: str = PLACED) -> float:
+    """Make a database in which these orders are placed; return how many a second."""
+    clone(server, SHOP)
     rate = workload.place(expected.orders)
-    _vacuum(server)
-    _keep(server, PLACED)
-    return expected, rate
+    keep(server, name)
+    return rate
 
 
 def platform(
@@ -102,13 +96,14 @@ def platform(
     workers: int,
     expected: workload.Mix,
     observe: Callable[[list[int]], AbstractContextManager[object]] | None = None,
+    name: str = PLACED,
 ) -> Run:
     """Have the workers carry out all placed orders, from their release to the last row.
 
-    Raises Incomplete when anything is missing at the end, or the audit finds something.
+    Raises Failed when anything is missing at the end, or the audit finds something.
     """
-    clone(server, PLACED)
-    run = _carry_out(server, workers, expected, observe)
+    clone(server, name)
+    run = carry_out(server, workers, expected, observe)
     workload.check()
     return run
 
@@ -119,7 +114,7 @@ def record(server: Server, workers: int, expected: workload.Mix, target: Path) -
     with psycopg.connect(server.url, autocommit=True) as conn:
         before = recording.last_positions(conn)
         recording.remember_effects(conn)
-    _carry_out(server, workers, expected)
+    carry_out(server, workers, expected)
     workload.check()
     with psycopg.connect(server.url) as conn:
         target.write_bytes(pickle.dumps(recording.record(conn, before)))
@@ -127,7 +122,7 @@ def record(server: Server, workers: int, expected: workload.Mix, target: Path) -
 
 
 def twin(server: Server, score: Path, processes: int, expected: workload.Mix) -> Run:
-    """Have the raw twin write the recorded rows. Raises Incomplete as `platform` does."""
+    """Have the raw twin write the recorded rows. Raises Failed as `platform` does."""
     clone(server, PLACED)
     with raw_twin.twins(score, processes) as running:
         meter = Meter(server, [process.pid for process in running])
@@ -139,115 +134,63 @@ def twin(server: Server, score: Path, processes: int, expected: workload.Mix) ->
         for process in running:
             raw_twin.tell(process, "end")
     server.settled()
-    run = Run(len(expected.orders), *used, meter.load, rows_written(server))
+    run = Run(len(expected.orders), *used, rows_written(server))
     workload.check()
     return run
 
 
-def latency(
-    server: Server, workers: int, rate: int, seconds: float
-) -> tuple[list[float], float, float]:
-    """Place orders at a steady rate; return the sorted times until each was seen as Shipped.
-
-    A time counts from when the order was due to be placed, and is exact to WATCH_SECONDS. With
-    them come the CPU milliseconds an order of workers and server. The first WARM_SECONDS do not
-    count.
-    """
-    clone(server, SHOP)
-    expected = workload.mix(int(rate * (seconds + WARM_SECONDS)))
-    with working(server, workers) as processes:
-        meter = Meter(server, processes)
-        due, seen = _at_a_steady_rate(server, expected, rate)
-        _, own, servers = meter.used()
-        _wait_until_done(expected)
-    workload.check()
-    count = len(expected.orders)
-    times = [seen[order.order_id] - due[order.order_id] for order in expected.orders]
-    return sorted(times[int(rate * WARM_SECONDS) :]), own / count * 1000, servers / count * 1000
-
-
-def percentile(times: Sequence[float], percent: int) -> float:
-    """Of sorted times."""
-    return statistics.quantiles(times, n=100, method="inclusive")[percent - 1]
-
-
-def _carry_out(
+def carry_out(
     server: Server,
     workers: int,
     expected: workload.Mix,
     observe: Callable[[list[int]], AbstractContextManager[object]] | None = None,
 ) -> Run:
+    """The run itself, on the database that is in place."""
     with ExitStack() as stack:
-        gate = stack.enter_context(held_back(server))
-        processes = stack.enter_context(working(server, workers))
+        gate = stack.enter_context(held_back(server.url))
+        processes = stack.enter_context(working(server.url, workers))
         if observe is not None:
             stack.enter_context(observe(processes))
         meter = Meter(server, processes)
-        release(gate)
-        used = _wait_until_done(expected, meter)
+        release(gate, RESERVED)
+        used = wait_until_done(expected, meter)
     leave()
     server.settled()
-    return Run(len(expected.orders), *used, meter.load, rows_written(server))
+    return Run(len(expected.orders), *used, rows_written(server))
 
 
-def _wait_until_done(
+def wait_until_done(
     expected: workload.Mix, meter: Meter | None = None
 ) -> tuple[float, float, float]:
-    """Wait for the last row; return what had been used before looking. Raises Incomplete."""
+    """Wait for the last row; return what had been used before looking. Raises Failed."""
     until = time.monotonic() + LONGEST
     due = len(expected.orders) * workload.MESSAGES
-    left = ["not all were told"]
     while time.monotonic() < until:
         used = meter.used() if meter else (0.0, 0.0, 0.0)
-        if workload.told() == due:
-            left = workload.missing(expected)
-            if not left:
-                return used
+        if workload.told() == due and not workload.missing(expected):
+            return used
         time.sleep(LOOK_SECONDS)
-    raise workload.Incomplete("\n".join(workload.missing(expected)) or str(left))
+    raise Failed("\n".join(workload.missing(expected)) or "not all were told in time")
 
 
-def _at_a_steady_rate(
-    server: Server, expected: workload.Mix, rate: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """When each order was due to be placed, and when it was seen as Shipped."""
-    due: dict[str, float] = {}
-    seen: dict[str, float] = {}
-    start = time.perf_counter() + 0.1
-
-    def place() -> None:
-        with ThreadPoolExecutor(PLACERS) as pool:
-            for number, order in enumerate(expected.orders):
-                due[order.order_id] = start + number / rate
-                time.sleep(max(due[order.order_id] - time.perf_counter(), 0))
-                pool.submit(
-                    execute, order, tenant=workload.TENANT, actor=order.customer_id
-                ).add_done_callback(lambda done: done.result())
-
-    placing = threading.Thread(target=place)
-    placing.start()
+def wait_until_quiet(left_over: Sequence[str] = ()) -> None:
+    """Wait until nothing is left to do but this. Raises Failed."""
     until = time.monotonic() + LONGEST
-    sql = """SELECT order_id FROM customers_ordersummary
-             WHERE tenant = %b AND order_id = ANY(%b::text[]) AND status = 'Shipped'"""
-    with psycopg.connect(server.url, autocommit=True, prepare_threshold=0) as conn:
-        while len(seen) < len(expected.orders):
-            if time.monotonic() > until:
-                raise workload.Incomplete("\n".join(workload.missing(expected)))
-            waiting = [order for order in list(due) if order not in seen]
-            found = conn.execute(sql, [workload.TENANT, waiting]).fetchall()
-            at = time.perf_counter()
-            seen.update((order, at) for (order,) in found)
-            time.sleep(WATCH_SECONDS)
-    placing.join()
-    return due, seen
+    while (left := workload.undone()) != list(left_over):
+        if time.monotonic() > until:
+            raise Failed("\n".join(left) or "nothing is left")
+        time.sleep(LOOK_SECONDS)
 
 
 def clone(server: Server, name: str) -> None:
+    """Put a fresh copy of a kept database in place."""
     leave()
     server.clone(name)
 
 
-def _keep(server: Server, name: str) -> None:
+def keep(server: Server, name: str) -> None:
+    """Keep the database as it is, tidied up, to be cloned."""
+    vacuum(server)
     leave()
     server.keep(name)
 
@@ -259,7 +202,7 @@ def leave() -> None:
     connections.close_all()
 
 
-def _vacuum(server: Server) -> None:
+def vacuum(server: Server) -> None:
     """As autovacuum would have, sooner or later: only tables that hold something."""
     with psycopg.connect(server.url, autocommit=True) as conn:
         names = conn.execute(

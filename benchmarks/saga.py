@@ -1,207 +1,100 @@
-"""How many complete orders the platform carries out, beside the raw twin that writes the same rows.
+"""Complete orders, beside the raw twin.
 
-    python -m benchmarks.saga --orders 1000 --workers 2 --rounds 3
-
-See README.md for what is measured and how.
+Customers place orders of one to three of twelve products; that database is kept, and each run begins
+with a clone of it. A run is all that follows, by `manage.py runworker` processes that hold their
+partitions and idle when the orders become visible: stock, payment, shipment, three notifications,
+read models, figures. It ends when nothing is left to do. The raw twin writes the rows of a recorded
+run again with as many processes, in large batches, and reads, decides and checks nothing: what the
+machine allows for these rows, not a competitor. Both take turns; the audit is asked after each.
+CPU is that of workers (or twin) and of all PostgreSQL processes, in milliseconds an order. `Of the
+twin` by CPU is twin to platform, so that more is better.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import django
+from . import recording, runs, workload
+from .options import Failed, Options
+from .report import Table, spread
+from .runs import Run
+from .server import Server
 
-from .server import OBSERVED, Server, durable_server
-
-if TYPE_CHECKING:
-    from .runs import Run
-    from .workload import Mix
-
-PARTS = ("throughput", "latency", "idle")
-SHOWN = 20
-"""Statements that are shown of all."""
+COLUMNS = (
+    "", "sagas/s", "of the twin", "by CPU", "CPU ms Python", "CPU ms PostgreSQL", "rows written",
+)  # fmt: skip
 
 
-def main() -> None:
-    """Measure what the command line asks for, and print it."""
-    options = _options()
-    with durable_server() as server, tempfile.TemporaryDirectory() as scratch:
-        os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
-        os.environ["DATABASE_URL"] = server.url
-        os.environ.setdefault("LOG_LEVEL", "WARNING")
-        django.setup()
-        results = _measure(server, options, Path(scratch))
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
-
-
-def _options() -> argparse.Namespace:
-    def numbers(text: str) -> list[int]:
-        return [int(part) for part in text.split(",")]
-
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--orders", type=int, default=1000)
-    parser.add_argument("--workers", type=numbers, default=[2], help="such as 1,2,4; default 2")
-    parser.add_argument("--rounds", type=int, default=3, help="of platform and twin in turn")
-    parser.add_argument("--rates", type=numbers, default=[20], help="orders a second, for latency")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each latency and idle run")
-    parser.add_argument(
-        "--parts", type=lambda text: text.split(","), default=list(PARTS), help=",".join(PARTS)
-    )
-    parser.add_argument("--alone", action="store_true", help="without the twin")
-    parser.add_argument("--profile", type=Path, metavar="FOLDER", help="also profile a worker")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    return parser.parse_args()
-
-
-def _measure(server: Server, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    from . import runs
-
-    expected, rate = runs.prepare(server, options.orders)
-    print(f"{options.orders} orders placed, {rate:.0f} a second; load {os.getloadavg()[0]:.1f}")
-    results: dict[str, Any] = {"orders": options.orders, "placed": rate}
-    if "throughput" in options.parts:
-        results["throughput"] = _throughput(server, options, expected, scratch / "score")
-    if "latency" in options.parts:
-        results["latency"] = [_latency(server, options, rate) for rate in options.rates]
-    if "idle" in options.parts or options.profile:
-        server.restart(OBSERVED)
-        with server.elsewhere() as conn:
-            conn.execute("CREATE EXTENSION pg_stat_statements")
-    if "idle" in options.parts:
-        results["idle"] = _idle(server, options.seconds)
-    if options.profile:
-        _profile(server, options, expected)
-    return results
-
-
-def _throughput(
-    server: Server, options: argparse.Namespace, expected: Mix, score: Path
-) -> list[dict[str, Any]]:
-    from . import runs
-
-    counts = runs.record(server, max(options.workers), expected, score)
-    results = []
-    for workers in options.workers:
-        made: dict[str, list[Run]] = {"platform": [], "twin": []}
-        for _ in range(options.rounds):
-            made["platform"].append(runs.platform(server, workers, expected))
-            if not options.alone:
-                made["twin"].append(_twin(server, score, workers, expected, counts))
-        results.append(_report(workers, made))
-    return results
-
-
-def _latency(server: Server, options: argparse.Namespace, rate: int) -> dict[str, float]:
-    from . import runs
-
-    workers = options.workers[0]
-    times, own, servers = runs.latency(server, workers, rate, options.seconds)
-    p50, p99 = (runs.percentile(times, percent) * 1000 for percent in (50, 99))
-    load = os.getloadavg()[0]
-    print(
-        f"\nat {rate} orders/s, {workers} workers: shipped and visible after p50 {p50:.0f} ms, "
-        f"p99 {p99:.0f} ms; CPU {own:.2f} + {servers:.2f} ms/order; load {load:.1f}"
-    )
-    return {"rate": rate, "p50": p50, "p99": p99, "python_ms": own, "server_ms": servers}
-
-
-def _idle(server: Server, seconds: float) -> dict[str, Any]:
-    from . import observed
-
-    found = observed.idle(server, seconds)
-    print(
-        f"\none idle worker: {found.statements:.1f} statements/s in {found.transactions:.1f} "
-        f"transactions/s; CPU {found.worker_percent:.1f} % worker, "
-        f"{found.server_percent:.1f} % PostgreSQL"
-    )
-    for text, calls in found.calls[:SHOWN]:
-        print(f"  {calls:6.2f}/s  {text[:100]}")
-    return asdict(found)
-
-
-def _profile(server: Server, options: argparse.Namespace, expected: Mix) -> None:
-    from . import observed
-
-    run = observed.profile(server, options.workers[0], expected, options.profile)
-    print(f"\nprofiled: {run.python_ms:.2f} + {run.server_ms:.2f} ms/order of CPU")
-    titles = ("functions, alone", "functions, with all they call")
-    for title, hot in zip(titles, observed.hottest(options.profile / "python.txt"), strict=True):
-        print(f"\n{title}")
-        for name, share in hot:
-            print(f"  {share:6.1%}  {name}")
-    print("\nstatements")
-    for line in (options.profile / "sql.txt").read_text().splitlines()[:SHOWN]:
-        print(line[:200])
+def measure(server: Server, options: Options) -> list[Table]:
+    """Platform and twin with 1, 2 and 4 processes."""
+    expected = workload.mix(options.sized(2000, 30))
+    placed = runs.place(server, expected)
+    rows: list[tuple[str, ...]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        score = Path(scratch) / "score"
+        counts = runs.record(server, options.workers, expected, score)
+        last: tuple[Run, Run] | None = None
+        for workers in options.sized((1, 2, 4), (1,)):
+            pairs = []
+            for _ in range(options.rounds):
+                platform = runs.platform(server, workers, expected)
+                pairs.append((platform, _twin(server, score, workers, expected, counts)))
+            rows += _rows(workers, pairs)
+            last = pairs[-1]
+    assert last is not None
+    note = f"{len(expected.orders):,} orders, placed by one thread at {placed:.0f} a second."
+    return [Table("Complete orders", COLUMNS, rows, [note]), _written(*last)]
 
 
 def _twin(
-    server: Server, score: Path, processes: int, expected: Mix, counts: dict[str, int]
+    server: Server, score: Path, processes: int, expected: workload.Mix, counts: dict[str, int]
 ) -> Run:
-    from . import recording, runs, workload
-
+    """A run of the twin. Raises Failed if a table has not as many rows as in the recorded run."""
     run = runs.twin(server, score, processes, expected)
     found = recording.row_counts(server)
     if found != counts:
         differing = {
-            name: (counts.get(name), found.get(name))
-            for name in counts
-            if counts[name] != found.get(name)
+            name: (count, found.get(name))
+            for name, count in counts.items()
+            if count != found.get(name)
         }
-        raise workload.Incomplete(f"the twin's tables differ (recorded, written): {differing}")
+        raise Failed(f"the twin's tables differ (recorded, written): {differing}")
     return run
 
 
-def _report(workers: int, made: dict[str, list[Run]]) -> dict[str, Any]:
-    platform, twin = made["platform"], made["twin"]
-    print(
-        f"\n{workers} workers, {len(platform)} rounds, {platform[0].orders} orders; CPU is ms/order"
+def _rows(workers: int, pairs: list[tuple[Run, Run]]) -> list[tuple[str, ...]]:
+    platforms, twins = zip(*pairs, strict=True)
+    of_twin = spread((p.rate / t.rate for p, t in pairs), 2)
+    by_cpu = spread((t.cpu_ms / p.cpu_ms for p, t in pairs), 2)
+    return [
+        (f"platform, {workers} workers", *_figures(platforms, of_twin, by_cpu)),
+        (f"raw twin, {workers} processes", *_figures(twins, "", "")),
+    ]
+
+
+def _figures(made: tuple[Run, ...], of_twin: str, by_cpu: str) -> tuple[str, ...]:
+    return (
+        spread(run.rate for run in made),
+        of_twin,
+        by_cpu,
+        spread((run.python_ms for run in made), 2),
+        spread((run.server_ms for run in made), 2),
+        f"{statistics.median(run.rows for run in made):.1f}",
     )
-    print("            sagas/s        (range)   Python  Postgres     CPU    rows    load")
-    for name, runs in made.items():
-        if runs:
-            rates = [run.rate for run in runs]
-            spread = f"({min(rates):.0f} to {max(rates):.0f})"
-            print(
-                f"{name:10}{_median(runs, 'rate'):9.0f}{spread:>15}{_median(runs, 'python_ms'):9.2f}"
-                f"{_median(runs, 'server_ms'):10.2f}{_median(runs, 'cpu_ms'):8.2f}"
-                f"{_median(runs, 'rows'):8.1f}{_median(runs, 'load'):8.1f}"
-            )
-    results: dict[str, Any] = {
-        name: [asdict(run) | {"rate": run.rate} for run in runs] for name, runs in made.items()
-    }
-    if twin:
-        pairs = list(zip(platform, twin, strict=True))
-        results["ratio"] = statistics.median(p.rate / t.rate for p, t in pairs)
-        results["cpu_ratio"] = statistics.median(t.cpu_ms / p.cpu_ms for p, t in pairs)
-        print(f"of the twin: {results['ratio']:.2f} by time, {results['cpu_ratio']:.2f} by CPU")
-        _print_rows(*pairs[-1])
-    return results
 
 
-def _print_rows(platform: Run, twin: Run) -> None:
-    """Rows of one round, an order."""
-    print("rows an order: platform | twin              inserted         updated         deleted")
+def _written(platform: Run, twin: Run) -> Table:
+    """The rows of one round, an order."""
+    rows = []
     for table in sorted(platform.written.keys() | twin.written.keys()):
         a, b = (run.written.get(table, (0, 0, 0)) for run in (platform, twin))
         cells = [
-            f"{x / platform.orders:.2f} |{y / twin.orders:6.2f}" if x or y else ""
+            f"{x / platform.orders:.2f} / {y / twin.orders:.2f}" if x or y else ""
             for x, y in zip(a, b, strict=True)
         ]
-        print(f"  {table:32}" + "".join(f"{cell:>16}" for cell in cells))
-
-
-def _median(runs: Sequence[Run], figure: str) -> float:
-    return float(statistics.median(getattr(run, figure) for run in runs))
-
-
-if __name__ == "__main__":
-    main()
+        rows.append((f"`{table}`", *cells))
+    note = "Rows that orders share (stock, figures, leases) are written once a batch."
+    columns = ("platform / twin", "inserted", "updated", "deleted")
+    return Table("Rows written for an order", columns, rows, [note])

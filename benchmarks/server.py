@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
@@ -44,10 +45,11 @@ class Server:
     def process(self) -> int:
         return self._server.process.pid
 
-    def restart(self, settings: dict[str, str]) -> None:
-        """Stop, and start with further settings."""
+    def restart(self, settings: Mapping[str, str | None]) -> None:
+        """Stop, and start with further settings, or without those that are None."""
         self._server.stop()
-        self._server.settings = {**self._server.settings, **settings}
+        changed = {**self._server.settings, **settings}
+        self._server.settings = {k: v for k, v in changed.items() if v is not None}
         self._server.start()
 
     def stop(self) -> None:
@@ -66,6 +68,13 @@ class Server:
         self._copy(name, places.DATABASE)
         with self.elsewhere() as conn:
             conn.execute("CHECKPOINT")
+
+    def fresh(self, name: str) -> str:
+        """Make an empty database and return its address."""
+        with self.elsewhere() as conn:
+            conn.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            conn.execute(f'CREATE DATABASE "{name}"')
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
 
     def settled(self) -> None:
         """Wait until everybody has left the database, so that its statistics are complete."""
@@ -104,8 +113,26 @@ def durable_server() -> Iterator[Server]:
 
 
 def cpu_seconds(processes: Iterable[int]) -> float:
-    """What these processes have used so far, with all their threads."""
-    return sum(sum(_stat(process)[11:13]) for process in processes) / TICK
+    """What these processes have used so far, with all their threads and ended children."""
+    return sum(sum(_stat(process)[11:15]) for process in processes) / TICK
+
+
+def family(process: int) -> list[int]:
+    """A process and all that it started, directly or not."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(entry.name)] = _stat(int(entry.name))[1]
+    found = [process]
+    for known in found:
+        found += [child for child, parent in parents.items() if parent == known]
+    return found
+
+
+def memory(process: int) -> float:
+    """The resident memory of a process, in MiB."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def rows_written(server: Server) -> dict[str, tuple[int, int, int]]:

@@ -1,0 +1,1 @@
+"""A service with five steps, one small row in each: the platform's kernel as a peer."""
