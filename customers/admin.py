@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.contrib import admin
 
 from ecommerce.messaging.backoffice import ReadOnlyAdmin, dropdown, labelled, money
 from ecommerce.values import Money
 
-from .models import Customer, CustomerActivity, OrderSummary
+from .models import Cart, Customer, CustomerActivity, OrderSummary, Product
 
 ORDER_STATUSES = (
     "Pending",
@@ -38,6 +40,25 @@ class OrderSummaryAdmin(ReadOnlyAdmin):
     search_fields = ("order_id", "customer_id")
     search_help_text = "A whole order id or customer id."
     shown_as = {name: money(name) for name in ("subtotal", "discount", "shipping", "tax", "total")}
+
+
+@admin.register(Product)
+class ProductAdmin(ReadOnlyAdmin):
+    reads = "inventory:read"
+    icon = "storefront"
+    list_display = ("product_id", "name", "category", money("price"), "available", "tenant")
+    search_fields = ("product_id", "name__icontains")
+    search_help_text = "A whole product id, or words of a name."
+    shown_as: ClassVar = {"price": money("price")}
+
+
+@admin.register(Cart)
+class CartAdmin(ReadOnlyAdmin):
+    reads = "customers:read"
+    icon = "shopping_cart"
+    list_display = ("cart_id", "lines", "tenant")
+    search_fields = ("cart_id",)
+    search_help_text = "A whole cart id."
 
 
 @admin.register(Customer)

@@ -6,17 +6,28 @@ whoever placed it has its address already.
 
 from __future__ import annotations
 
+from datetime import UTC
+from typing import Any
+
 from django.db.models import QuerySet
 from ninja import Query
 
 from ecommerce.identity import tenants
 from ecommerce.messaging.errors import NotFound
+from ecommerce.messaging.folds import Moment
 from ecommerce.web import ApiRequest, Caller, PageOf, Paging, Router, allow, page, reads
-from orders.queries import find_order
+from orders import queries as orders
 
 from . import queries
 from .models import OrderSummary
-from .schemas import AllOrders, CustomerOut, OrdersOfCustomer, OrderSummaryOut
+from .schemas import (
+    AllOrders,
+    AsOf,
+    CustomerOut,
+    OrderAsOfOut,
+    OrdersOfCustomer,
+    OrderSummaryOut,
+)
 
 router = Router(tags=["customers"])
 
@@ -61,11 +72,20 @@ def list_orders(request: ApiRequest, wanted: Query[AllOrders]) -> PageOf[OrderSu
     return _page(found, wanted)
 
 
-@router.get("/orders/{order_id}", auth=allow("orders:read"), response=OrderSummaryOut)
+@router.get(
+    "/orders/{order_id}", auth=allow("orders:read"), response=OrderSummaryOut | OrderAsOfOut
+)
 @reads("customers")
-def order_summary(request: ApiRequest, order_id: str) -> OrderSummaryOut:
-    """An order with its payment and shipment."""
+def order_summary(
+    request: ApiRequest, order_id: str, wanted: Query[AsOf]
+) -> OrderSummaryOut | OrderAsOfOut:
+    """An order with its payment and shipment.
+
+    With `asOf` it is the order alone, as its events had made it by then.
+    """
     caller = request.auth
+    if wanted.as_of is not None:
+        return OrderAsOfOut.of(_as_it_was(caller, order_id, wanted.as_of))
     summary = queries.order_summary(caller.tenant, order_id) or _just_placed(caller, order_id)
     if summary is None or not caller.owns(summary.customer_id):
         raise NotFound(f"there is no order {order_id!r}")
@@ -85,10 +105,20 @@ def _page(found: QuerySet[OrderSummary], paging: Paging) -> PageOf[OrderSummaryO
 
 
 def _just_placed(caller: Caller, order_id: str) -> OrderSummary | None:
-    """The summary of an order as orders has it, not stored: without payment and shipment."""
-    order = find_order(caller.tenant, order_id)
-    if order is None:
-        return None
+    """The summary of an order that orders has, and the read model has not seen yet."""
+    order = orders.find_order(caller.tenant, order_id)
+    return None if order is None else _summary(order)
+
+
+def _as_it_was(caller: Caller, order_id: str, moment: Moment) -> OrderSummary:
+    past = orders.order_as_of(caller.tenant, order_id, moment)
+    if past is None or not caller.owns(past.row.customer_id):
+        raise NotFound(f"there was no order {order_id!r} then")
+    return _summary(past.row)
+
+
+def _summary(order: Any) -> OrderSummary:
+    """An order as orders has it, not stored: without payment and shipment."""
     return OrderSummary(
         tenant=order.tenant,
         order_id=order.order_id,
@@ -106,5 +136,5 @@ def _just_placed(caller: Caller, order_id: str) -> OrderSummary | None:
             {**line, "line_total": line["unit_price"] * line["quantity"]} for line in order.lines
         ],
         shipping_address=order.shipping_address,
-        created_at=order.created_at,
+        created_at=order.created_at.astimezone(UTC),
     )

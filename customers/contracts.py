@@ -1,8 +1,10 @@
-"""Messages that the customers service owns. All are ordered by the customer."""
+"""Messages that the customers service owns, ordered by the customer or the cart they are about."""
 
 from __future__ import annotations
 
 from datetime import datetime
+
+import msgspec
 
 from ecommerce.messaging.messages import Message, Personal, command, event
 from ecommerce.values import Address
@@ -37,3 +39,46 @@ class ContactSaved(Message):
     email: Personal[str]
     phone: Personal[str] = ""
     address: Personal[Address | None] = None
+
+
+class CartLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A product in a cart, and how many."""
+
+    product_id: str
+    quantity: int
+
+
+@command(stream="cart_id")
+class AddToCart(Message):
+    """Put these into a cart, beside what is in it."""
+
+    cart_id: str
+    lines: tuple[CartLine, ...]
+
+    @property
+    def product_ids(self) -> list[str]:
+        return [line.product_id for line in self.lines]
+
+
+@command(stream="cart_id")
+class SetQuantity(Message):
+    """Have so many of a product in a cart from now on; none takes it out."""
+
+    cart_id: str
+    product_id: str
+    quantity: int
+
+
+@command(stream="cart_id")
+class EmptyCart(Message):
+    """Take everything out: it was ordered, or moved to another cart."""
+
+    cart_id: str
+
+
+@event(stream="cart_id")
+class CartChanged(Message):
+    """What is in a cart from now on."""
+
+    cart_id: str
+    lines: tuple[CartLine, ...]

@@ -1,25 +1,32 @@
 """What the customers service stores.
 
-`Customer` is a person and their contacts. `OrderSummary` is an order as people see it, put
-together from three services; `CustomerActivity` is what a customer's orders add up to.
+`Customer` is a person and their contacts, `Cart` what somebody is about to buy. `Product` is what
+the shop shows; `OrderSummary` is an order as people see it, put together from three services;
+`CustomerActivity` is what a customer's orders add up to.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 from django.db import models
 from django.db.models import F, Q
+from django.templatetags.static import static
 
 from ecommerce.messaging.messages import Message
 from ecommerce.messaging.models import Aggregate, ReadModel
 from ecommerce.messaging.tables import service_tables
 
-from .contracts import ContactSaved, CustomerRegistered
+from .contracts import CartChanged, CartLine, ContactSaved, CustomerRegistered
 
 tables = service_tables("customers")
+
+PICTURES = Path(__file__).parent / "static" / "shop" / "pictures"
+DRAWN = frozenset(path.stem for path in PICTURES.glob("*.svg"))
+"""The products that have a picture of ours."""
 
 
 class Customer(Aggregate):
@@ -61,6 +68,78 @@ class Customer(Aggregate):
                 self.address = msgspec.to_builtins(event.address)
 
 
+class Cart(Aggregate):
+    """What somebody, known or not, is about to buy. It holds nothing back for them."""
+
+    key = "cart_id"
+
+    cart_id = models.CharField(max_length=80)
+    lines = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "cart_id"], name="customers_cart_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"cart {self.cart_id}"
+
+    @property
+    def quantities(self) -> dict[str, int]:
+        """How many of each product, in the order in which they were first put in."""
+        return {line["product_id"]: line["quantity"] for line in self.lines}
+
+    def holding(self, quantities: dict[str, int]) -> CartChanged:
+        """Hold these from now on."""
+        lines = tuple(CartLine(product_id, count) for product_id, count in quantities.items())
+        return self.record(CartChanged(cart_id=self.cart_id, lines=lines))
+
+    def apply(self, event: Message) -> None:
+        """Change by one event of the cart's stream."""
+        match event:
+            case CartChanged():
+                self.cart_id = event.cart_id
+                self.lines = [msgspec.to_builtins(line) for line in event.lines]
+
+
+class Product(ReadModel):
+    """A product as the shop shows it, from inventory's events.
+
+    Until its `ProductCreated` is heard there is no `created_at`, and nobody may see the row.
+    """
+
+    key = "product_id"
+
+    product_id = models.CharField(max_length=80)
+    name = models.CharField(max_length=200, default="", blank=True)
+    description = models.TextField(default="", blank=True)
+    category = models.CharField(max_length=40, default="", blank=True)
+    price = models.BigIntegerField(default=0, help_text="In minor units.")
+    currency = models.CharField(max_length=3, default="", blank=True)
+    image_url = models.CharField(max_length=500, default="", blank=True)
+    available = models.BigIntegerField(default=0, help_text="What can be ordered now.")
+    created_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "product_id"], name="customers_product_once")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "category", "name"], name="product_on_its_shelf")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product_id} {self.name}"
+
+    @property
+    def picture(self) -> str:
+        """The address of its picture: its own if that is on this site, else one that we drew."""
+        if self.image_url.startswith("/"):
+            return self.image_url
+        name = self.product_id if self.product_id in DRAWN else "other"
+        return static(f"shop/pictures/{name}.svg")
+
+
 class OrderSummary(ReadModel):
     """An order with its payment and shipment. Amounts are in minor units of `currency`.
 
@@ -85,6 +164,9 @@ class OrderSummary(ReadModel):
     lines = models.JSONField(default=list, blank=True)
     shipping_address = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(null=True, blank=True)
+    reached = models.JSONField(
+        default=dict, blank=True, help_text="When it came to each status that it had."
+    )
     # From payments
     payment_id = models.CharField(max_length=90, default="", blank=True)
     payment_status = models.CharField(max_length=20, default="", blank=True)

@@ -1,4 +1,4 @@
-"""Orders as people see them, and what they add up to, from the events of three services.
+"""The shop's catalogue, orders as people see them and what they add up to, from other services' events.
 
 There is one function per source and read model: a delivery that fails holds back what follows it
 in its function, so each source's own order holds, which is all that these functions rely on.
@@ -6,10 +6,19 @@ in its function, so each source's own order holds, which is all that these funct
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import msgspec
 
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.registry import projects
+from inventory.contracts import (
+    InventoryAdjusted,
+    InventoryRestocked,
+    ProductCreated,
+    StockReleased,
+    StockReserved,
+)
 from orders.contracts import (
     OrderCancellationRequested,
     OrderCancelled,
@@ -30,7 +39,7 @@ from payments.contracts import (
 )
 from shipping.contracts import ShipmentCreated, ShipmentDelivered, ShipmentStatusChanged
 
-from .models import CustomerActivity, OrderSummary
+from .models import CustomerActivity, OrderSummary, Product
 
 
 @projects
@@ -63,6 +72,9 @@ def order_summary_from_orders(
             summary.status, summary.cancel_reason = "Cancelling", event.reason
         case OrderCancelled():
             summary.status, summary.cancel_reason = "Cancelled", event.reason
+    summary.reached = {
+        summary.status: context.recorded_at.astimezone(UTC).isoformat()
+    } | summary.reached
     return summary
 
 
@@ -135,6 +147,32 @@ def customer_activity(
     activity.count(sign, sign * event.totals.total, currency)
     activity.saw(event.order_id, event.created_at, currency)
     return activity
+
+
+@projects
+def catalogue(
+    event: ProductCreated | InventoryRestocked | InventoryAdjusted | StockReserved | StockReleased,
+    product: Product | None,
+) -> Product | None:
+    """What the shop shows of a product, and how many can be ordered.
+
+    What leaves the warehouse was reserved before, so that it changes nothing here.
+    """
+    missing = product is None
+    product = product or Product(product_id=event.product_id)
+    match event:
+        case ProductCreated():
+            product.name, product.description = event.name, event.description
+            product.category, product.image_url = event.category, event.image_url or ""
+            product.price, product.currency = event.price, event.currency
+            product.created_at = event.created_at
+        case InventoryRestocked() | StockReleased():
+            product.available += event.quantity
+        case InventoryAdjusted():
+            product.available += event.change
+        case StockReserved():
+            product.available -= event.quantity
+    return product if missing else None
 
 
 def _place(summary: OrderSummary, event: OrderCreated) -> None:

@@ -1,13 +1,76 @@
-"""Reading customers and their orders, for the API, pages, admin and console.
+"""Reading the catalogue, carts, customers and their orders, for the API, pages, admin and console.
 
-A row that no `OrderCreated` has reached yet is not an order to anybody: it is never found here.
+A row that no `OrderCreated` has reached yet is not an order to anybody: it is never found here. So
+it is with a product and its `ProductCreated`.
 """
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from dataclasses import dataclass
 
-from .models import Customer, CustomerActivity, OrderSummary
+from django.db.models import Q, QuerySet
+
+from .models import Cart, Customer, CustomerActivity, OrderSummary, Product
+
+
+@dataclass(frozen=True)
+class CartItem:
+    """A product in a cart, as it is sold now."""
+
+    product: Product
+    quantity: int
+
+    @property
+    def total(self) -> int:
+        return self.product.price * self.quantity
+
+    @property
+    def is_short(self) -> bool:
+        """Whether there are fewer than wanted."""
+        return self.product.available < self.quantity
+
+
+def products(
+    tenant: str, *, words: str = "", category: str = "", available: bool = False
+) -> QuerySet[Product]:
+    """The products that the shop shows: those that have all the words, in a category if one is named."""
+    found = Product.objects.filter(tenant=tenant, created_at__isnull=False)
+    for word in words.split():
+        found = found.filter(
+            Q(name__icontains=word) | Q(description__icontains=word) | Q(category__icontains=word)
+        )
+    if category:
+        found = found.filter(category=category)
+    return found.filter(available__gt=0) if available else found
+
+
+def product(tenant: str, product_id: str) -> Product | None:
+    """The product with this id."""
+    return products(tenant).filter(product_id=product_id).first()
+
+
+def categories(tenant: str) -> list[str]:
+    """The shelves of the shop, by name."""
+    named = products(tenant).exclude(category="").order_by("category")
+    return list(named.values_list("category", flat=True).distinct())
+
+
+def cart(tenant: str, cart_id: str) -> Cart | None:
+    """The cart with this id; None until something was put into it."""
+    return Cart.objects.filter(tenant=tenant, cart_id=cart_id).first()
+
+
+def cart_items(cart: Cart | None) -> list[CartItem]:
+    """What is in a cart, in the order in which it was put there."""
+    if cart is None or not cart.lines:
+        return []
+    found = products(cart.tenant).filter(product_id__in=cart.quantities)
+    known = {product.product_id: product for product in found}
+    return [
+        CartItem(known[product_id], quantity)
+        for product_id, quantity in cart.quantities.items()
+        if product_id in known
+    ]
 
 
 def customer(tenant: str, customer_id: str) -> CustomerActivity | None:
@@ -44,6 +107,23 @@ def order_summary(tenant: str, order_id: str) -> OrderSummary | None:
     """The order with this id."""
     return orders(tenant).filter(order_id=order_id).first()
 
+
+# Each gets arrays of tenants and ids, and finds the state of these rows: see `ecommerce.web.live`.
+WATCHED_ORDERS = """
+    SELECT tenant, order_id, json_build_object(
+               'status', status, 'payment', payment_status, 'shipment', shipment_status)::text,
+           status = 'Delivered'
+           OR status = 'Cancelled' AND payment_status NOT IN ('Pending', 'Captured', 'Cancelling')
+    FROM customers_ordersummary
+    WHERE created_at IS NOT NULL
+      AND (tenant, order_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
+"""
+WATCHED_PRODUCTS = """
+    SELECT tenant, product_id, json_build_object('available', available)::text, false
+    FROM customers_product
+    WHERE created_at IS NOT NULL
+      AND (tenant, product_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
+"""
 
 # Each finds rows that should not exist, by tenant and customer or order. The first holds when
 # everything has been delivered.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ecommerce.web import AddressOut, MoneyOut, Output, Paging
+from ecommerce.web import AddressOut, Input, MomentIn, MoneyOut, Output, Paging
 
 from .models import CustomerActivity, OrderSummary
 
@@ -24,6 +24,15 @@ class AllOrders(OrdersOfCustomer):
     """Which of all orders."""
 
     customer_id: Annotated[str | None, Field(description="Only orders of this customer.")] = None
+
+
+class AsOf(Input):
+    """When."""
+
+    as_of: Annotated[
+        MomentIn | None,
+        Field(description="The order as it was at this version, or at this instant."),
+    ] = None
 
 
 class CustomerOut(Output):
@@ -86,8 +95,8 @@ class ShipmentInfoOut(Output):
     actual_delivery: datetime | None
 
 
-class OrderSummaryOut(Output):
-    """An order with its payment, once there is one, and its shipment, once it is on its way."""
+class OrderAsOfOut(Output):
+    """An order as it was: what orders itself knew of it."""
 
     order_id: str
     customer_id: str
@@ -100,28 +109,40 @@ class OrderSummaryOut(Output):
     items: list[OrderedItemOut]
     shipping_address: AddressOut | None
     created_at: datetime
+
+    @classmethod
+    def of(cls, summary: OrderSummary) -> OrderAsOfOut:
+        return cls(**_order(summary))
+
+
+class OrderSummaryOut(OrderAsOfOut):
+    """An order with its payment, once there is one, and its shipment, once it is on its way."""
+
     payment_info: PaymentInfoOut | None
     shipment_info: ShipmentInfoOut | None
 
     @classmethod
     def of(cls, summary: OrderSummary) -> OrderSummaryOut:
-        assert summary.created_at is not None
         return cls(
-            order_id=summary.order_id,
-            customer_id=summary.customer_id,
-            status=summary.status,
-            cancel_reason=summary.cancel_reason or None,
-            total_amount=summary.total,
-            currency=summary.currency,
-            totals=OrderTotalsOut.model_validate(summary),
-            item_count=summary.item_count,
-            items=[OrderedItemOut.model_validate(line) for line in summary.lines],
-            shipping_address=summary.shipping_address
-            and AddressOut.model_validate(summary.shipping_address),
-            created_at=summary.created_at,
-            payment_info=_payment(summary),
-            shipment_info=_shipment(summary),
+            **_order(summary), payment_info=_payment(summary), shipment_info=_shipment(summary)
         )
+
+
+def _order(summary: OrderSummary) -> dict[str, Any]:
+    return {
+        "order_id": summary.order_id,
+        "customer_id": summary.customer_id,
+        "status": summary.status,
+        "cancel_reason": summary.cancel_reason or None,
+        "total_amount": summary.total,
+        "currency": summary.currency,
+        "totals": OrderTotalsOut.model_validate(summary),
+        "item_count": summary.item_count,
+        "items": [OrderedItemOut.model_validate(line) for line in summary.lines],
+        "shipping_address": summary.shipping_address
+        and AddressOut.model_validate(summary.shipping_address),
+        "created_at": summary.created_at,
+    }
 
 
 def _payment(summary: OrderSummary) -> PaymentInfoOut | None:

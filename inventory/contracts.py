@@ -88,6 +88,7 @@ class CreateProduct(Message):
     currency: str
     initial_stock: int = 0
     image_url: str | None = None
+    category: str = ""
 
 
 @command(stream="product_id")
@@ -152,6 +153,7 @@ class ProductCreated(Message):
     currency: str
     image_url: str | None
     created_at: datetime
+    category: str = ""
 
 
 @event(stream="product_id")

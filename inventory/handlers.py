@@ -69,6 +69,7 @@ def create_product(
         currency=command.currency,
         image_url=command.image_url,
         created_at=context.now,
+        category=command.category.strip(),
     )
     product.record(created)
     stock.record(created)
@@ -226,6 +227,7 @@ def _check_product(command: CreateProduct) -> None:
             command.name.strip() and len(command.name) <= 200,
             "must have 1 to 200 characters",
         ),
+        ("category", len(command.category) <= 40, "must have up to 40 characters"),
         (
             "price",
             0 <= command.price <= HIGHEST_PRICE,

@@ -24,6 +24,7 @@ class NewProduct(Input):
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
     initial_stock: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     image_url: Annotated[str, Field(max_length=500, pattern="^(https?://|/)")] | None = None
+    category: Annotated[str, Field(max_length=40)] = ""
 
     def command(self) -> CreateProduct:
         """The command that asks for it."""

@@ -15,7 +15,7 @@ from tests.projecting import columns, context, project, publish, state
 
 
 def without_recording_times(rows: Any) -> list[tuple[str, dict[str, Any]]]:
-    left_out = {"updated_at"}
+    left_out = {"updated_at", "reached"}
     return [
         (kind, {name: value for name, value in found.items() if name not in left_out})
         for kind, found in state(rows)

@@ -65,6 +65,7 @@ PLACED = {
         "country": "US",
     },
     "created_at": LOCAL,
+    "reached": {"Pending": "2026-03-01T23:30:00+00:00"},
     "payment_id": "",
     "payment_status": "",
     "payment_processed_at": None,
@@ -145,6 +146,13 @@ def test_a_delivered_order_ends_the_same_in_every_interleaving() -> None:
     # given
     expected = PLACED | {
         "status": "Delivered",
+        "reached": {
+            "Pending": "2026-03-01T23:30:00+00:00",
+            "Reserved": "2026-03-01T23:31:00+00:00",
+            "Paid": "2026-03-01T23:32:00+00:00",
+            "Shipped": "2026-03-01T23:33:00+00:00",
+            "Delivered": "2026-03-01T23:34:00+00:00",
+        },
         "payment_id": "pay-o1",
         "payment_status": "Captured",
         "payment_processed_at": NOW,
@@ -168,6 +176,12 @@ def test_a_cancelled_and_refunded_order_ends_the_same_in_every_interleaving() ->
     # given
     expected = PLACED | {
         "status": "Cancelled",
+        "reached": {
+            "Pending": "2026-03-01T23:30:00+00:00",
+            "Reserved": "2026-03-01T23:31:00+00:00",
+            "Cancelling": "2026-03-01T23:32:00+00:00",
+            "Cancelled": "2026-03-01T23:33:00+00:00",
+        },
         "cancel_reason": "customer_request",
         "payment_id": "pay-o1",
         "payment_status": "Refunded",
