@@ -7,16 +7,22 @@ PY := .venv/bin/python
 UV := $(PY) -m uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types imports migrations check bench lock clean runtime development
+.PHONY: help run test test-all lint format types imports migrations check bench lock clean runtime development
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: runtime ## set up and run the whole platform on http://localhost:8000 (PORT=8001 make run)
 	@exec env PORT="$(PORT)" $(PY) manage.py serve
 
-test: development ## run every test, on a database of its own
+test: development ## run the tests, on a database of their own
+	@echo "Without the tests on RabbitMQ, in a browser and of chaos, which are in make test-all."
 	@$(PY) -m pytest $(ARGS)
+
+test-all: development ## run all tests; RabbitMQ and Chromium are installed when root runs it
+	@.ci/packages
+	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -m "rabbitmq or browser or chaos" $(ARGS)
 
 lint: development ## check style and format
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -35,8 +41,8 @@ migrations: development ## check that no migration is missing
 
 check: test lint types imports migrations ## all of the above
 
-bench: development ## measure complete orders beside the raw twin (ARGS="--workers 1,2,4")
-	@env PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) -m benchmarks.saga $(ARGS)
+bench: development ## measure everything and write docs/performance.md (ARGS="--parts saga,web")
+	@env PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) -m benchmarks $(ARGS)
 
 lock: development ## resolve the newest versions that requirements*.in allow, with hashes
 	@for name in requirements requirements-dev; do \

@@ -16,7 +16,7 @@ from django.utils.module_loading import module_has_submodule
 from django.views.decorators.csrf import csrf_exempt
 
 from ecommerce.messaging.services import services
-from ecommerce.web import problems
+from ecommerce.web import aggregates, dead_letters, problems, rebuilds
 from ecommerce.web.routing import Api
 
 DESCRIPTION = """
@@ -32,6 +32,9 @@ def _api() -> Api:
     for service in services():
         if module_has_submodule(service.module, "api"):
             api.add_router("", import_module(f"{service.name}.api").router)
+    api.add_router("", aggregates.router)
+    api.add_router("", dead_letters.router)
+    api.add_router("", rebuilds.router)
     return api
 
 

@@ -129,14 +129,16 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "ecommerce.web.middleware.TenantOfPage",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
 ]
 
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "ecommerce" / "templates"],
+        "DIRS": [BASE_DIR / "ecommerce" / "templates", BASE_DIR / "ecommerce" / "web" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -144,6 +146,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            "builtins": ["ecommerce.web.tags"],
         },
     },
 ]
@@ -212,11 +215,39 @@ DATABASE_ROUTERS = ["ecommerce.messaging.routing.ServiceRouter"]
 # Messaging
 
 # Fixed when the tables are made: every row of the logs holds its partition's number.
-MESSAGING_PARTITIONS = 8
+MESSAGING_PARTITIONS = 64
 # Off, workers still look for work once a second.
 MESSAGING_NOTIFY = _flag("MESSAGING_NOTIFY", default=True)
 # A broker that is named is told when there is work.
 MESSAGING_WAKE = "ecommerce.celery.wake" if os.environ.get("CELERY_BROKER_URL") else ""
+# How messages get from one database to another: workers copy them, or the broker carries them.
+MESSAGING_TRANSPORT = os.environ.get("MESSAGING_TRANSPORT", "") or "in-process"
+if MESSAGING_TRANSPORT not in {"in-process", "celery"}:
+    raise ImproperlyConfigured(
+        f"MESSAGING_TRANSPORT is {MESSAGING_TRANSPORT!r}. Use in-process or celery."
+    )
+if MESSAGING_TRANSPORT == "celery" and not MESSAGING_WAKE:
+    raise ImproperlyConfigured(
+        "MESSAGING_TRANSPORT is celery, but no broker is named. Set CELERY_BROKER_URL, for example "
+        "to amqps://user:password@host/vhost"
+    )
+MESSAGING_PUBLISH = "ecommerce.celery.publish" if MESSAGING_TRANSPORT == "celery" else ""
+# Those whose databases this machine reaches; all, when none is named.
+WORKER_SERVICES = _list("WORKER_SERVICES")
+if _unknown := sorted(set(WORKER_SERVICES) - set(SERVICES)):
+    raise ImproperlyConfigured(f"WORKER_SERVICES names {_unknown}. There are {SERVICES}.")
+MESSAGING_POLICIES = "ecommerce.policies.POLICIES"
+# What policies know this installation by, such as staging.
+MESSAGING_ENVIRONMENT = os.environ.get("MESSAGING_ENVIRONMENT") or ENVIRONMENT
+# When a dead letter is sent out again by itself: for each reason, the seconds before each time.
+# Only what is safe at any time: a call that workers were lost in is repeated under its key.
+MESSAGING_RETRY_DEAD: dict[str, tuple[float, ...]] = {"lost-calls": (300,)}
+
+# Health: what takes a process out of service. Without workers, requests are taken and wait.
+
+READY_NEEDS_WORKERS = _flag("READY_NEEDS_WORKERS", default=True)
+READY_CANARY_SECONDS = _number("READY_CANARY_SECONDS", default=180)
+READY_OLDEST_SECONDS = _number("READY_OLDEST_SECONDS", default=60)
 
 # Orders and their providers
 
@@ -235,6 +266,7 @@ DEFAULT_TENANT = "main"
 # Open, callers on this machine may do everything without a token. Never in production.
 SHOP_OPEN = _flag("SHOP_OPEN", default=True) and not PRODUCTION
 AUTH_USER_MODEL = "identity.User"
+LOGIN_URL = "shop-sign-in"
 AUTHENTICATION_BACKENDS = ["ecommerce.identity.backends.IdentityBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
@@ -255,10 +287,27 @@ AUTH_PASSWORD_VALIDATORS = [
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# Pages have no script or style of their own, and load nothing from elsewhere.
+CONTENT_SECURITY_POLICY = {
+    # Other people's pages: they have scripts inside.
+    "EXCLUDE_URL_PREFIXES": ["/admin/", "/api/docs"],
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
+CSRF_FAILURE_VIEW = "ecommerce.web.pages.form_too_old"
 SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=PRODUCTION)
 SECURE_REDIRECT_EXEMPT = [r"^health", r"^alive$"]  # asked by load balancers, without TLS
 SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
@@ -271,6 +320,7 @@ if _flag("BEHIND_TLS_PROXY", default=False):
 # Static files
 
 STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "ecommerce" / "web" / "static"]
 # Development serves the files from where they are, so that it needs no collectstatic.
 STATIC_ROOT = BASE_DIR / "staticfiles" if PRODUCTION else None
 STORAGES = {
@@ -307,7 +357,8 @@ UNFOLD = {
     "TABS": "ecommerce.messaging.links.tabs",
 }
 
-# Celery carries wake-ups; the database holds the truth, so a task may be lost, late or repeated.
+# Celery carries wake-ups, and messages between databases that no process reaches both of. The logs
+# hold the truth, so a task may be lost, late or repeated.
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "") or "redis://localhost:6379/0"
 CELERY_TIMEZONE = "UTC"
@@ -315,10 +366,18 @@ CELERY_BEAT_SCHEDULE = {"drain": {"task": "messaging.drain", "schedule": 1.0}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# Machines that reach other databases drain by themselves, so they have another queue to be woken by.
+CELERY_TASK_DEFAULT_QUEUE = ".".join(["messaging", "drain", *sorted(WORKER_SERVICES)])
+CELERY_WORKER_CONSUMER = "ecommerce.messaging.consumer:Consumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# RabbitMQ refuses a second worker of the same host its queue for commands, and the worker ends.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_HEARTBEAT = 10
 # With the broker down, a publish gives up after 7 ms. CELERY_TASK_PUBLISH_RETRY = False looks like
 # the same and takes 6 s.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
@@ -331,8 +390,15 @@ if CELERY_BROKER_URL.startswith(("redis", "rediss", "sentinel")):
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
         "socket_connect_timeout": 2,
+        "socket_timeout": 5,
         "socket_keepalive": True,
     }
+elif CELERY_BROKER_URL.startswith("amqp"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
+    # In a cluster such a queue outlives its node.
+    CELERY_TASK_DEFAULT_QUEUE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = "quorum"
+elif CELERY_BROKER_URL.startswith(("sqs", "azureservicebus")):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60, "wait_time_seconds": 5}
 
 # Logs: one JSON object a line in production, readable in development
 

@@ -1,11 +1,21 @@
 """Every address of the platform."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
+
+from ecommerce.web import pages
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/api/docs")),
+    path("", pages.landing, name="landing"),
     path("admin/", admin.site.urls),
+    path("", include("customers.pages")),
     path("", include("ecommerce.api")),
 ]
+if not settings.PRODUCTION:
+    urlpatterns += [path("design/", pages.design, name="design")]
+
+handler400 = pages.bad_request
+handler403 = pages.forbidden
+handler404 = pages.not_found
+handler500 = pages.failed

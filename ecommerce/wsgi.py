@@ -9,4 +9,7 @@ os.environ.setdefault("DATABASE_POOL_SIZE", "10")
 
 from django.core.wsgi import get_wsgi_application
 
+from ecommerce.messaging import tenancy
+
 application = get_wsgi_application()
+tenancy.confine()

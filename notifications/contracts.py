@@ -49,7 +49,7 @@ class PrepareNotification(Message):
     details: Details
 
 
-@command(stream="order_id", person="customer_id")
+@command(stream="order_id", person="customer_id", tags=("mail",))
 class SendNotification(Message):
     """Effect: hand a rendered notification to the channel's provider.
 

@@ -1,21 +1,23 @@
 """The orders service over HTTP: place an order, cancel it, see what happened to it.
 
-One order's summary and lists of orders are answered by the customers service.
+One order's summary, now and then, and lists of orders are answered by the customers service.
 """
 
 from __future__ import annotations
 
 from django.http import HttpResponse
+from ninja import Query
 
 from ecommerce.messaging.bus import Outcome
 from ecommerce.messaging.errors import NotFound
+from ecommerce.messaging.folds import Moment, Past, changes
 from ecommerce.messaging.models import uuid7
-from ecommerce.web import ApiRequest, Caller, Router, allow, run
+from ecommerce.web import ApiRequest, Between, Caller, Router, allow, run
 
 from . import queries
 from .contracts import CancelOrder
 from .models import Order
-from .schemas import HistoryOut, NewOrder, OrderOut
+from .schemas import HistoryOut, NewOrder, OrderDiffOut, OrderOut
 
 router = Router(tags=["orders"])
 
@@ -52,12 +54,29 @@ def order_history(request: ApiRequest, order_id: str) -> HistoryOut:
     return HistoryOut.of(order.order_id, queries.history(order.tenant, order.order_id))
 
 
+@router.get("/orders/{order_id}/diff", auth=allow("orders:read"), response=OrderDiffOut)
+def order_diff(request: ApiRequest, order_id: str, between: Query[Between]) -> OrderDiffOut:
+    """What has changed about an order between two versions or instants."""
+    before, after = (
+        _own_order_as_of(request.auth, order_id, moment) for moment in (between.begin, between.to)
+    )
+    return OrderDiffOut.of(order_id, before, after, changes(before.row, after.row))
+
+
 def _own_order(caller: Caller, order_id: str) -> Order:
     """The order, if the caller may see it. Raises NotFound."""
     order = queries.find_order(caller.tenant, order_id)
     if order is None or not caller.owns(order.customer_id):
         raise NotFound(f"there is no order {order_id!r}")
     return order
+
+
+def _own_order_as_of(caller: Caller, order_id: str, moment: Moment | None) -> Past[Order]:
+    """The order as it was, if the caller may see it. Raises NotFound."""
+    past = queries.order_as_of(caller.tenant, order_id, moment)
+    if past is None or not caller.owns(past.row.customer_id):
+        raise NotFound(f"there was no order {order_id!r} then")
+    return past
 
 
 def _shown(outcome: Outcome) -> OrderOut:

@@ -1,4 +1,4 @@
-"""Reading the orders service: its orders, their history, and what must never be found.
+"""Reading the orders service: its orders, now and then, their history, and what must never be found.
 
 Lists of orders are answered by the customers service, from its own read model.
 """
@@ -11,12 +11,17 @@ from typing import Any
 
 import msgspec
 
-from .models import Order, tables
+from ecommerce.messaging.events import read_stream
+from ecommerce.messaging.folds import Moment, Past, as_of
+from ecommerce.messaging.messages import Message
+
+from .models import Order
 
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One event of an order. `fields` are its public ones: personal ones are never read."""
+    """One event of an order. `fields` has the personal ones, too: it is for those who may see the
+    order."""
 
     version: int
     event: str
@@ -30,20 +35,27 @@ def find_order(tenant: str, order_id: str) -> Order | None:
     return Order.objects.filter(tenant=tenant, order_id=order_id).first()
 
 
+def order_as_of(tenant: str, order_id: str, moment: Moment | None) -> Past[Order] | None:
+    """The order as it was at a version or an instant; None when there was none."""
+    return as_of(Order, tenant, order_id, moment)
+
+
 def history(tenant: str, order_id: str) -> list[HistoryEntry]:
     """What happened to an order, oldest first; empty for one that does not exist."""
-    stream = tables.log._default_manager.filter(tenant=tenant, stream=f"order/{order_id}")
-    events = stream.filter(version__isnull=False).order_by("version")
-    columns = events.values_list("version", "name", "recorded_at", "actor", "payload")
     return [
-        HistoryEntry(version, name.partition(".")[2], at, actor, _fields(payload))
-        for version, name, at, actor, payload in columns
-        if version is not None
+        HistoryEntry(
+            stored.version,
+            stored.name.partition(".")[2],
+            stored.recorded_at,
+            stored.actor,
+            _fields(stored.message()),
+        )
+        for stored in read_stream("orders", tenant, f"order/{order_id}")
     ]
 
 
-def _fields(payload: str) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.json.decode(payload)
+def _fields(event: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(event))
     del fields["order_id"]
     return fields
 

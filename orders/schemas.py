@@ -8,11 +8,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from ecommerce.messaging.folds import Past
 from ecommerce.values import Address, Money
 from ecommerce.web import AddressIn, AddressOut, Input, MoneyIn, MoneyOut, Output, PublicId
 
 from .contracts import CreateOrder, RequestedLine
 from .handlers import MOST_LINES, MOST_OF_A_LINE
+from .models import Order
 from .queries import HistoryEntry
 
 
@@ -122,7 +124,7 @@ class OrderOut(Output):
 
 
 class HistoryEntryOut(Output):
-    """An event of an order: what happened, when, by whom, and its public fields."""
+    """An event of an order: what happened, when, by whom, and its fields."""
 
     version: int
     event: str
@@ -151,6 +153,41 @@ class HistoryOut(Output):
                 )
                 for entry in history
             ],
+        )
+
+
+class ChangeOut(Output):
+    """A field that two moments differ in."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class OrderDiffOut(Output):
+    """What is different about an order after one of its events than after another."""
+
+    order_id: str
+    from_version: int
+    to_version: int
+    changes: list[ChangeOut]
+
+    @classmethod
+    def of(
+        cls,
+        order_id: str,
+        before: Past[Order],
+        after: Past[Order],
+        columns: dict[str, tuple[Any, Any]],
+    ) -> OrderDiffOut:
+        old, new = (
+            _public({name: pair[side] for name, pair in columns.items()}) for side in (0, 1)
+        )
+        return cls(
+            order_id=order_id,
+            from_version=before.version,
+            to_version=after.version,
+            changes=[ChangeOut(field=name, before=old[name], after=new[name]) for name in old],
         )
 
 

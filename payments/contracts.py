@@ -31,7 +31,7 @@ class RefundPayment(Message):
     reason: str
 
 
-@command(stream="order_id")
+@command(stream="order_id", tags=("money",))
 class ChargeCard(Message):
     """Effect: charge the card. `key` is the idempotency key of this attempt at the gateway."""
 
@@ -42,7 +42,7 @@ class ChargeCard(Message):
     method: str
 
 
-@command(stream="order_id")
+@command(stream="order_id", tags=("money",))
 class VoidCharge(Message):
     """Effect: make sure that the charge known by `key` never takes money.
 
@@ -56,7 +56,7 @@ class VoidCharge(Message):
     amount: Money
 
 
-@command(stream="order_id")
+@command(stream="order_id", tags=("money",))
 class RefundCharge(Message):
     """Effect: give captured money back."""
 

@@ -19,6 +19,7 @@ from ecommerce.embedded.accounts import find_binaries
 from ecommerce.embedded.postgres import Server
 from ecommerce.messaging import wakeup
 from ecommerce.messaging.database import close_pools
+from ecommerce.messaging.tenancy import WEB_ROLE
 from tests import databases
 
 # A slow machine is no failure, and a failure is shown with what reproduces it.
@@ -79,5 +80,6 @@ def own_migrated_server(own_server: Server, django_db_setup: None) -> Server:
         capture_output=True,
     )
     psql = [str(binaries / "psql"), own_server.url, "-q", "-v", "ON_ERROR_STOP=1"]
-    subprocess.run(psql, input=dump.stdout, check=True, capture_output=True)
+    role = f"CREATE ROLE {WEB_ROLE};\n".encode()  # a dump names roles and does not bring them
+    subprocess.run(psql, input=role + dump.stdout, check=True, capture_output=True)
     return own_server

@@ -41,11 +41,11 @@ def project(name: str, events: Iterable[tuple[Message, Context]]) -> list[Row]:
         for handler in handlers_of(type(event), name):
             if handler.kind != "projects":
                 continue
-            arguments = workspace.arguments(handler, about.tenant, event)
+            arguments = workspace.arguments(handler, workspace.want(handler, about.tenant, event))
             if handler.context_parameter:
                 arguments[handler.context_parameter] = about
             results = handler.function(event, **arguments)
-            for row in results if isinstance(results, list) else [results]:
+            for row in results if isinstance(results, list) else [results] if results else []:
                 assert isinstance(row, Row)
                 workspace.add(row, about.tenant)
     return workspace.touched()

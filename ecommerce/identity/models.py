@@ -17,6 +17,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from ecommerce.messaging import tenancy
 from ecommerce.messaging.models import uuid7
 
 from . import scopes
@@ -104,6 +105,10 @@ class User(AbstractUser):
             return scopes.STAFF
         return scopes.CUSTOMER if self.customer_id else frozenset()
 
+    def works_for(self) -> str:
+        """Whose rows pages show this person: their tenant's; a superuser those of every tenant."""
+        return tenancy.EVERY if self.is_superuser else str(self.tenant_id)
+
     def own_customer(self) -> str | None:
         """The only customer this person reaches, or None for all of the tenant's."""
         return None if self.is_staff or self.is_superuser else self.customer_id
@@ -176,22 +181,27 @@ class ApiToken(models.Model):
 
     @classmethod
     def find(cls, text: str) -> ApiToken | None:
-        """The token that this text is, if it may be used now; notes that it was."""
+        """The token that this text is, of whichever tenant, if it may be used now; notes that it
+        was."""
         kind, _, rest = text.partition("_")
         prefix, _, secret = rest.partition("_")
         if kind != "shop" or len(prefix) != PREFIX_LENGTH or not prefix.isalnum() or not secret:
             return None
-        usable = (
+        with tenancy.acting_for(tenancy.EVERY):
+            token = cls._usable().filter(prefix=prefix).first()
+            if token is None or not hmac.compare_digest(token.digest, digest_of(secret)):
+                return None
+            token.note_use()
+        return token
+
+    @classmethod
+    def _usable(cls) -> models.QuerySet[ApiToken]:
+        return (
             cls.objects.select_related("user")
-            .filter(prefix=prefix, revoked_at=None, tenant__active=True)
+            .filter(revoked_at=None, tenant__active=True)
             .filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
             .filter(Q(user=None) | Q(user__is_active=True))
         )
-        token = usable.first()
-        if token is None or not hmac.compare_digest(token.digest, digest_of(secret)):
-            return None
-        token.note_use()
-        return token
 
     def note_use(self) -> None:
         """Remember the time, to the minute: a row for every call would be a hot spot."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django import forms
@@ -40,12 +41,31 @@ class CommandForm(forms.Form):
 def commands(
     description: str, *, scope: str, form: type[CommandForm] = CommandForm
 ) -> Callable[[Callable[..., Message]], Callable[..., HttpResponse]]:
-    """Make an action of a method that turns a row and the form's fields into a command.
+    """Make an action of a method that turns a row and the form's fields into a command."""
+
+    def decorate(command: Callable[..., Message]) -> Callable[..., HttpResponse]:
+        @wraps(command)
+        def act(
+            model_admin: Any, request: HttpRequest, rows: list[Any], asked: CommandForm
+        ) -> None:
+            for row in rows:
+                wanted = command(model_admin, row, **asked.given())
+                _execute(request, row, wanted, asked, description)
+
+        return asks(description, scope=scope, form=form)(act)
+
+    return decorate
+
+
+def asks(
+    description: str, *, scope: str, form: type[CommandForm] = CommandForm
+) -> Callable[[Callable[..., None]], Callable[..., HttpResponse]]:
+    """Make an action of a method that does something with rows, once the form is filled in.
 
     It is shown to those who have the scope, on the list and on the row's own page.
     """
 
-    def decorate(command: Callable[..., Message]) -> Callable[..., HttpResponse]:
+    def decorate(act: Callable[..., None]) -> Callable[..., HttpResponse]:
         def action(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
             rows = list(queryset[: MOST_AT_ONCE + 1])
             if len(rows) > MOST_AT_ONCE:
@@ -53,18 +73,16 @@ def commands(
                 return redirect(request.get_full_path())
             asked = form(request.POST if "token" in request.POST else None)
             if not asked.is_valid():
-                return _ask(model_admin, request, rows, asked, command.__name__, description)
-            for row in rows:
-                wanted = command(model_admin, row, **asked.given())
-                _execute(request, row, wanted, asked, description)
+                return _ask(model_admin, request, rows, asked, act.__name__, description)
+            act(model_admin, request, rows, asked)
             if len(rows) == 1:
                 opts = model_admin.opts
                 page = f"{model_admin.admin_site.name}:{opts.app_label}_{opts.model_name}_change"
                 return redirect(page, rows[0].pk)
             return redirect(request.get_full_path())
 
-        action.__name__ = command.__name__
-        action.__doc__ = command.__doc__
+        action.__name__ = act.__name__
+        action.__doc__ = act.__doc__
         action.short_description = description  # type: ignore[attr-defined]
         action.scope = scope  # type: ignore[attr-defined]
         return action

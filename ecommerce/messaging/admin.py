@@ -16,7 +16,10 @@ from django.http import HttpRequest
 from django.utils.text import Truncator
 
 from .backoffice import ReadOnlyAdmin, dropdown, labelled, structured, tenants
+from .desk import STATES
+from .desk_admin import CauseFilter, DeskAdmin
 from .messages import contracts
+from .reasons import REASONS
 from .registry import handlers
 from .searching import as_uuid, first_position, streams
 from .services import services
@@ -118,22 +121,32 @@ class EffectAdmin(MessageAdmin):
     ordering = ("due_at",)
 
 
-class DeadLetterAdmin(MessageAdmin):
+class DeadLetterAdmin(DeskAdmin, MessageAdmin):
     list_display = (
         "name",
         "handler",
         "stream",
+        labelled("state"),
         "reason",
-        "attempts",
         "short_error",
+        "redrives",
         "tenant",
         "dead_at",
     )
-    list_filter = (dropdown("name", names), dropdown("handler", handler_names), "dead_at")
+    list_filter = (
+        dropdown("state", STATES),
+        dropdown("reason", REASONS),
+        CauseFilter,
+        dropdown("handler", handler_names),
+        dropdown("name", names),
+        "dead_at",
+    )
     ordering = ("-dead_at",)
 
 
 class DeadLetterActionAdmin(MessagingAdmin):
+    kept_back = frozenset({"personal_before"})
+    shown_as = {name: structured(name) for name in ("payload_before", "personal_before")}
     list_display = ("done_at", "action", "actor", "note", "dead_id")
     ordering = ("-id",)
 
@@ -189,6 +202,7 @@ class DeliveryAdmin(MessagingAdmin):
         "handler",
         labelled("outcome"),
         "attempt",
+        "policy",
         "waited",
         "ran",
         "message_id",

@@ -79,10 +79,16 @@ class OwnRowsAdmin(ModelAdmin):  # type: ignore[misc]
         """Whether each of these rows belongs to a tenant."""
         return _has_field(self.model, "tenant")
 
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        may_see = self.by_tenant or request.user.is_superuser
+        return may_see and super().has_view_permission(request, obj)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request)
-        if request.user.is_superuser or not self.by_tenant:
+        if request.user.is_superuser:
             return rows
+        if not self.by_tenant:
+            return rows.none()
         return rows.filter(tenant=request.user.tenant_id)  # type: ignore[union-attr]
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:

@@ -127,7 +127,7 @@ def _transaction(conn: Connection, request: Request) -> Outcome:
     stored = _as_stored(request, command_id, now)
     delivery = Delivery(stored, request.command, request.handler)
     workspace = Workspace()
-    workspace.want(request.handler, request.tenant, request.command)
+    delivery.want(workspace)
     with conn.pipeline():
         cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
     workspace.fetched(cursors)
@@ -164,7 +164,7 @@ def _as_stored(request: Request, command_id: uuid.UUID, now: Any) -> Stored:
     )  # fmt: skip
     item = outgoing(request.command, root)
     return Stored(
-        message_id=command_id, tenant=request.tenant, stream=item.stream, partition=0,
+        position=0, message_id=command_id, tenant=request.tenant, stream=item.stream, partition=0,
         name=contract.name, contract=contract.version, payload="", personal=None, person=None,
         correlation_id=request.correlation_id, cause_id=None, actor=request.actor,
         traceparent=None, recorded_at=now,

@@ -19,6 +19,11 @@ COLOURS = {
     **dict.fromkeys(("Cancelling", "Exception", "Undeliverable", "Waiting"), "warning"),
     **dict.fromkeys(("Pending", "Reserved", "Paid", "Requested", "Queued", "Created"), "info"),
     **dict.fromkeys(("Shipped", "InTransit"), "primary"),
+    "waiting": "warning",
+    "held": "info",
+    "retrying": "primary",
+    "resolved": "success",
+    "given_up": "danger",
 }
 
 

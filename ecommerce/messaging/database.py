@@ -16,6 +16,8 @@ import psycopg
 from django.db import connections
 from psycopg_pool import ConnectionPool
 
+from . import tenancy
+
 POOL_SIZE = 16
 TIMEOUT = 10.0
 """Seconds to wait for a free connection."""
@@ -41,7 +43,9 @@ _lock = threading.Lock()
 
 @contextmanager
 def connection(alias: str) -> Iterator[Connection]:
-    """A pooled connection in autocommit mode; closed instead of reused if it was left broken.
+    """A pooled connection in autocommit mode, which works for whom its thread does (`tenancy`).
+
+    It is closed instead of reused if it was left broken.
 
     Raises psycopg_pool.PoolTimeout when none is free within TIMEOUT.
     """
@@ -77,7 +81,7 @@ def _pool(alias: str) -> ConnectionPool[Connection]:
                     min_size=0,
                     max_size=POOL_SIZE,
                     timeout=TIMEOUT,
-                    check=ConnectionPool.check_connection,
+                    check=tenancy.tell,
                     open=True,
                 )
     return pool

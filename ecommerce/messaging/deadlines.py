@@ -43,6 +43,11 @@ def deadline(model: type[Row], *, column: str, message: Callable[[Any], Message]
     _deadlines.append(Deadline(model, column, message))
 
 
+def deadlines() -> list[Deadline]:
+    """All deadlines, in the order of their declaration."""
+    return list(_deadlines)
+
+
 def sweeps(service: str, tables: ServiceTables) -> list[Sweep]:
     """The sweeps that send the messages of a service's deadlines."""
     return [

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from .context import Context
@@ -19,8 +20,9 @@ from .errors import WiringError, describe_with_place
 from .log import Outgoing, Stored, append, insert_with_due_time, outgoing
 from .messages import Message
 from .models import Row
-from .registry import Handler, Later, handlers_of
-from .rows import Statement, Workspace
+from .policies import Policy, decide
+from .registry import Handler, Later, performer_of
+from .rows import Statement, Wanted, Workspace
 from .tables import ServiceTables
 
 MOST_RESTARTS = 10
@@ -48,11 +50,32 @@ class Delivery:
     """Since when it waits, when that is not since the message was recorded."""
     ran_us: int = 0
     error: str | None = None
+    wanted: Wanted = field(default_factory=list)
+    """The keys of the rows that its handler needs."""
+    reason: str = ""
+    """Why it is given up, when the error does not tell (see `reasons`)."""
+
+    @cached_property
+    def policy(self) -> Policy | None:
+        """The policy that its message falls under."""
+        stored = self.stored
+        return decide(stored.name, stored.tenant, stored.recorded_at, lambda: self.message)
+
+    @property
+    def retry_after(self) -> tuple[float, ...]:
+        """Seconds to wait before each further attempt: as the policy says, or the handler."""
+        policy = self.policy
+        said = policy.retry if policy else None
+        return self.handler.retry_after if said is None else said
+
+    def want(self, workspace: Workspace) -> None:
+        """Let a workspace know which rows the handler needs."""
+        self.wanted = workspace.want(self.handler, self.stored.tenant, self.message)
 
     @property
     def given_up(self) -> bool:
         """Whether it failed for the last time."""
-        return bool(self.error) and self.attempt > len(self.handler.retry_after)
+        return bool(self.error) and self.attempt > len(self.retry_after)
 
     @property
     def stream(self) -> tuple[str, str, str]:
@@ -64,7 +87,7 @@ class TooManyFailures(Exception):
     """More deliveries of a batch raised than is worth starting over for; run fewer at a time."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Work:
     """What the handlers of a unit of work changed and caused."""
 
@@ -91,7 +114,7 @@ class Work:
             raise WiringError(f"{handler.name} is a projection and may not send messages")
         later = isinstance(result, Later)
         item = outgoing(result.message if isinstance(result, Later) else result, cause)
-        effect = next((h for h in handlers_of(type(item.message)) if h.kind == "performs"), None)
+        effect = performer_of(type(item.message))
         due = result.at if isinstance(result, Later) else cause.now
         if item.contract.kind == "event" and item.contract.service != self.service:
             raise WiringError(
@@ -137,7 +160,7 @@ def workspace_for(deliveries: Sequence[Delivery]) -> Workspace:
     workspace = Workspace()
     for delivery in deliveries:
         try:
-            workspace.want(delivery.handler, delivery.stored.tenant, delivery.message)
+            delivery.want(workspace)
         except Exception as error:
             delivery.error = describe_with_place(error)
     return workspace
@@ -159,20 +182,21 @@ def run(service: str, deliveries: Sequence[Delivery], workspace: Workspace, now:
 
 def _run_once(deliveries: Sequence[Delivery], work: Work, now: datetime) -> bool:
     held_back: set[tuple[str, str, str]] = set()
+    clock = time.perf_counter_ns
     for delivery in deliveries:
-        if delivery.error is None and delivery.stream in held_back:
+        if held_back and delivery.error is None and delivery.stream in held_back:
             delivery.error = ""
         if delivery.error is not None:
             if not delivery.given_up:
                 held_back.add(delivery.stream)
             continue
-        started = time.perf_counter_ns()
+        started = clock()
         try:
             call(delivery, work, now)
         except Exception as error:
             delivery.error = describe_with_place(error)
             return False
-        delivery.ran_us = (time.perf_counter_ns() - started) // 1000
+        delivery.ran_us = (clock() - started) // 1000
     return True
 
 
@@ -180,7 +204,7 @@ def call(delivery: Delivery, work: Work, now: datetime) -> None:
     """Call one handler with its rows and take what it returns."""
     handler, stored = delivery.handler, delivery.stored
     context = stored.context(now)
-    arguments = work.workspace.arguments(handler, stored.tenant, delivery.message)
+    arguments = work.workspace.arguments(handler, delivery.wanted)
     if handler.context_parameter:
         arguments[handler.context_parameter] = context
     work.take(handler.function(delivery.message, **arguments), handler, context)

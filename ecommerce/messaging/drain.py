@@ -17,54 +17,35 @@ What can go wrong, and what happens:
 
 from __future__ import annotations
 
-import heapq
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-import psycopg
-from django.conf import settings
-
 from . import parking
+from .batches import BATCH, Batch, found, look
 from .database import Connection
 from .delivery import Delivery, TooManyFailures, Work, run, workspace_for
 from .errors import ContractError, Fenced, describe
-from .leases import Leases
-from .log import Stored, read, stored
+from .leases import Leases, Reached
+from .log import Stored
 from .messages import contract_named
-from .registry import handlers_of
-from .rows import Statement
+from .registry import handlers, handlers_of
+from .rows import Statement, Workspace
 from .services import ServiceConfig
 from .subscriptions import subscribed_names
-from .transactions import load, lost, rollback
+from .transactions import begin, commit, load, lost, rollback
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
-"""Messages read from one source at a time."""
 CAREFULLY = 200
 """Messages that run alone before batches are trusted again, for each source."""
 MOST_TRIES = 3
 """How often a batch that the database refuses is tried whole."""
 MOST_DEATHS = 3
 """How many workers a message may kill before it is given up."""
-FENCED = "MF001"
 
-Positions = dict[str, int]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What was read: messages in order, how far that brings each source, and the clock.
-
-    `held_back` are the streams that have a parked delivery, by handler.
-    """
-
-    messages: Sequence[Stored]
-    positions: Positions
-    held_back: parking.HeldBack
-    now: datetime
+NOWHERE_FURTHER = Reached({})
 
 
 class Drain:
@@ -77,8 +58,19 @@ class Drain:
         self.sources = dict(sources)
         """The log or inbox table of each source that this service can read."""
         self.names = {source: subscribed_names(self.name, source) for source in sources}
-        self.leases = Leases(self.tables, worker)
+        self._listeners = {
+            name: handlers_of(contract_named(name).type, self.name)
+            for names in self.names.values()
+            for name in names
+        }
+        known = [handler.name for handler in handlers(service.label)]
+        self.leases = Leases(self.tables, worker, known)
         self.worker = worker
+        self.batch: Batch | None = None
+        self.sent: set[int] = set()
+        """The partitions of messages that batches have sent since this was last emptied."""
+        self.effects = False
+        """Whether they asked for effects."""
         self._singly = 0
 
     def step(self, conn: Connection, horizons: Mapping[str, int], limit: int = BATCH) -> int:
@@ -86,22 +78,23 @@ class Drain:
 
         Raises Fenced when the lease was lost, psycopg.OperationalError when the database was.
         """
-        careful = self.leases.careful
-        if not any(self.leases.behind(source, horizons[source]) for source in self.sources):
-            if self.leases.taken_over:
-                self.leases.trust_again(conn)
-            return 0
-        batch = self._fetch(conn, horizons, 1 if careful else limit)
-        if careful and batch.messages:
+        look_for(conn, [self], {self.name: horizons}, limit)
+        return self.deliver(conn)
+
+    def deliver(self, conn: Connection) -> int:
+        """Deliver the batch that was found; return how many messages it had. Raises as `step`."""
+        batch, self.batch = self.batch, None
+        if batch is None:
+            count = 0
+        elif self.leases.careful:
             self._carefully(conn, batch)
-            return len(batch.messages)
-        if batch.messages:
-            self._deliver(conn, batch)
+            return 1
         else:
-            self.leases.advance(batch.positions)
+            count = len(batch.messages)
+            self._deliver(conn, batch)
         if self.leases.taken_over:
             self.leases.trust_again(conn)
-        return len(batch.messages)
+        return count
 
     def horizons(self, by_table: Mapping[str, int]) -> dict[str, int]:
         """How far each of this service's sources can be read."""
@@ -113,57 +106,26 @@ class Drain:
             return 0
         retried = 0
         for group in parking.due(conn, self.tables, sorted(self.leases.held)):
-            deliveries, now = parking.fetch(conn, self.sources, group)
+            deliveries, now = parking.fetch(conn, self.tables, self.sources, group)
             if self.leases.careful:
                 deliveries = deliveries[:1]
                 self._count_deaths(conn, f"parked:{deliveries[0].parked_id}", deliveries)
             try:
-                self._commit(conn, deliveries, {}, now)
+                self._commit(conn, deliveries, NOWHERE_FURTHER, now)
             except Fenced:
                 raise
             except Exception as error:
                 if lost(error, conn):
                     raise
-                deliveries, now = parking.fetch(conn, self.sources, group[:1])
-                self._by_trial(conn, deliveries, {}, now)
+                deliveries, now = parking.fetch(conn, self.tables, self.sources, group[:1])
+                self._by_trial(conn, deliveries, NOWHERE_FURTHER, now)
             retried += len(deliveries)
         return retried
-
-    def _fetch(self, conn: Connection, horizons: Mapping[str, int], limit: int) -> Batch:
-        partitions = settings.MESSAGING_PARTITIONS
-        wanted = [
-            source for source in self.sources if self.leases.behind(source, horizons.get(source, 0))
-        ]
-        with conn.pipeline():
-            clock = conn.execute("SELECT messaging_now()")
-            parked = parking.held_back(conn, self.tables, sorted(self.leases.held))
-            cursors = {
-                source: conn.execute(
-                    *read(
-                        self.sources[source],
-                        self.leases.after(source, partitions),
-                        horizons[source],
-                        self.names[source],
-                        limit,
-                    ),
-                    binary=True,
-                )
-                for source in wanted
-            }
-        (now,) = clock.fetchone() or (None,)
-        assert now is not None
-        positions, read_by_source = {}, []
-        for source, cursor in cursors.items():
-            rows = [stored(source, row) for row in cursor.fetchall()]
-            positions[source] = rows[-1].position if len(rows) == limit else horizons[source]
-            read_by_source.append(rows)
-        merged = list(heapq.merge(*read_by_source, key=lambda message: message.recorded_at))
-        return Batch(merged, positions, set(parked.fetchall()), now)
 
     def _deliver(self, conn: Connection, batch: Batch) -> None:
         for attempt in range(1, MOST_TRIES + 1):
             try:
-                self._commit(conn, self._deliveries(batch), batch.positions, batch.now)
+                self._commit(conn, self._deliveries(batch), batch.reached, batch.now)
             except Fenced:
                 raise
             except Exception as error:
@@ -185,14 +147,14 @@ class Drain:
         for message in batch.messages:
             held_back = parking.held_back(conn, self.tables, sorted(self.leases.held)).fetchall()
             self._deliver(conn, _alone(message, replace(batch, held_back=set(held_back))))
-        self._commit(conn, [], batch.positions, batch.now)
+        self._commit(conn, [], batch.reached, batch.now)
 
     def _handler_by_handler(self, conn: Connection, batch: Batch) -> None:
         """The database refuses a message: find by trial whose writes it refuses, park those."""
-        self._by_trial(conn, self._deliveries(batch), batch.positions, batch.now)
+        self._by_trial(conn, self._deliveries(batch), batch.reached, batch.now)
 
     def _by_trial(
-        self, conn: Connection, deliveries: list[Delivery], positions: Positions, now: datetime
+        self, conn: Connection, deliveries: list[Delivery], reached: Reached, now: datetime
     ) -> None:
         accepted: list[Delivery] = []
         for delivery in deliveries:
@@ -200,7 +162,7 @@ class Drain:
                 delivery.error = self._trial(conn, [*accepted, delivery], now)
             if delivery.error is None:
                 accepted.append(delivery)
-        self._commit(conn, deliveries, positions, now)
+        self._commit(conn, deliveries, reached, now)
 
     def _trial(self, conn: Connection, deliveries: list[Delivery], now: datetime) -> str | None:
         """What the database, or the handler, says against the last of these after the others."""
@@ -220,7 +182,7 @@ class Drain:
         batch = _alone(message, batch)
         deliveries = self._deliveries(batch)
         if self._count_deaths(conn, f"{message.source}:{message.position}", deliveries):
-            self._commit(conn, deliveries, batch.positions, batch.now)
+            self._commit(conn, deliveries, batch.reached, batch.now)
         else:
             self._deliver(conn, batch)
         self._singly += 1
@@ -235,13 +197,13 @@ class Drain:
             return False
         for delivery in deliveries:
             delivery.error = f"it was under way when {deaths} workers died"
-            delivery.attempt = parking.GIVE_UP
+            delivery.attempt, delivery.reason = parking.GIVE_UP, "killed-workers"
         return True
 
     def _deliveries(self, batch: Batch) -> list[Delivery]:
         deliveries = []
         for message in batch.messages:
-            listeners = handlers_of(contract_named(message.name).type, self.name)
+            listeners = self._listeners[message.name]
             try:
                 decoded = message.message()
             except ContractError as error:
@@ -249,44 +211,77 @@ class Drain:
                 continue
             for handler in listeners:
                 delivery = Delivery(message, decoded, handler)
-                if delivery.stream in batch.held_back:
+                if batch.held_back and delivery.stream in batch.held_back:
                     delivery.error = ""
                 deliveries.append(delivery)
         return deliveries
 
     def _commit(
-        self, conn: Connection, deliveries: list[Delivery], positions: Positions, now: datetime
+        self, conn: Connection, deliveries: list[Delivery], reached: Reached, now: datetime
     ) -> None:
         """Run the deliveries and commit everything, with the fence, in one go."""
-        conn.execute("BEGIN")
         try:
-            work = self._run(conn, deliveries, now)
+            workspace = self._workspace(deliveries)
+            begin(conn, workspace)
+            work = run(self.name, deliveries, workspace, now)
             statements: list[Statement] = [
                 *work.writes(self.tables),
                 *parking.settle(self.tables, deliveries, now, self.worker),
-                *self.leases.complete(positions),
+                *self.leases.complete(reached, self._touched(deliveries)),
                 *work.appends(self.tables),
             ]
-            with conn.pipeline():
-                for statement in statements:
-                    conn.execute(*statement)
-                conn.execute("COMMIT")
-        except psycopg.DatabaseError as error:
+            commit(conn, statements)
+        except Fenced as error:
             rollback(conn)
-            if error.sqlstate == FENCED:
-                self.leases.held.clear()
-                raise Fenced(f"{self.worker} lost its partitions of {self.name}") from error
-            raise
+            self.leases.held.clear()
+            self.batch = None
+            raise Fenced(f"{self.worker} lost its partitions of {self.name}") from error
         except BaseException:
             rollback(conn)
+            self.leases.certain = self.leases.certain and not conn.closed
             raise
-        self.leases.advance(positions)
+        self.leases.advance(reached)
+        self.sent.update(item.partition for item in work.messages)
+        self.effects = self.effects or bool(work.effects)
 
     def _run(self, conn: Connection, deliveries: Sequence[Delivery], now: datetime) -> Work:
-        workspace = workspace_for([d for d in deliveries if d.error is None])
+        workspace = self._workspace(deliveries)
         load(conn, workspace)
         return run(self.name, deliveries, workspace, now)
 
+    def _touched(self, deliveries: Sequence[Delivery]) -> Collection[int]:
+        """The partitions that these are about: only theirs need to be ours still."""
+        return {delivery.stored.partition for delivery in deliveries} or self.leases.held.keys()
+
+    def _workspace(self, deliveries: Sequence[Delivery]) -> Workspace:
+        return workspace_for([delivery for delivery in deliveries if delivery.error is None])
+
+
+def look_for(
+    conn: Connection,
+    drains: Sequence[Drain],
+    horizons: Mapping[str, Mapping[str, int]],
+    limit: int = BATCH,
+) -> None:
+    """Ask what is new for several services, by name up to their horizons, in one round trip: each
+    gets a batch to deliver, or moves on when there is nothing."""
+    looks = []
+    with conn.pipeline():
+        for drain in drains:
+            asked = look(
+                conn, drain.leases, drain.sources, drain.names, horizons[drain.name], limit
+            )
+            if asked is not None:
+                looks.append((drain, asked))
+        if not looks:
+            return
+        held = [(drain.tables, sorted(drain.leases.held)) for drain, _ in looks]
+        state = parking.state(conn, held)
+    now, *held_back = state.fetchone() or (None,)
+    assert now is not None
+    for (drain, asked), streams in zip(looks, held_back, strict=True):
+        drain.batch = found(asked, drain.leases, now, streams)
+
 
 def _alone(message: Stored, batch: Batch) -> Batch:
-    return replace(batch, messages=[message], positions={message.source: message.position})
+    return replace(batch, messages=[message], reached=batch.reached.by(message))

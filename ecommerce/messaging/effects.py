@@ -9,76 +9,84 @@ answer, and whoever claimed the intent next asks the provider again by the same 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 
 from . import parking
+from .admission import Admission, admission
+from .claims import ALWAYS, CLAIM_SECONDS, RECENT, Claim, ends, take, take_admitted
 from .database import Connection
-from .delivery import Delivery, Work
-from .errors import ContractError, Retry, describe, describe_with_place
-from .log import ENVELOPE, Stored
-from .messages import Message
-from .registry import handler_named
-from .rows import Statement, Workspace
+from .delivery import Delivery, run, workspace_for
+from .errors import Fenced, Retry, describe, describe_with_place
+from .leases import Leases
+from .log import Stored, outgoing
+from .messages import Message, contract_of
+from .names import carried_out_here
+from .registry import Handler, handlers_of
 from .services import ServiceConfig
-from .transactions import lost, rollback
+from .transactions import commit, fenced, lost, rollback
 
 logger = logging.getLogger(__name__)
 
-CLAIM_SECONDS = 12.0
-"""How long a claim lasts; a provider's own time-out must be well below it."""
-MOST_CALLS = 16
-"""Calls in flight for one service in one worker."""
+THREADS = 16
+"""Calls at the same time in one worker."""
+FEWEST_CALLS, MOST_CALLS = 16, 128
+"""Intents claimed at a time for one service: as many as its slowest call leaves time for."""
 MOST_LOST_CLAIMS = 3
 """How many workers may vanish during a call before it is given up."""
 
 
-@dataclass
-class Claim:
-    """One intent that this worker may carry out until the claim lapses."""
-
-    id: Any
-    token: Any
-    attempts: int
-    lost: int
-    delivery: Delivery
-    results: Any = None
-
-
 @dataclass(eq=False)
 class Effects:
-    """The calls of one service in one worker."""
+    """The calls of one service in one worker.
+
+    With `leases` it takes the intents of the partitions that this worker holds, so that an order
+    stays with one worker; what waits for longer than that takes, it finds when it looks closely.
+    """
 
     service: ServiceConfig
     worker: str
     pool: ThreadPoolExecutor
     finished_event: threading.Event
+    topics: frozenset[str] | None = None
+    """What it takes, when not everything."""
+    leases: Leases | None = None
     in_flight: set[Future[Claim]] = field(default_factory=set)
+    abroad: bool = False
+    """Whether answers have sent messages to partitions that this worker does not hold."""
+    _most: int = FEWEST_CALLS
+    _more: bool = True
+    """Whether more may be due than was claimed last."""
 
-    def step(self, conn: Connection) -> int:
-        """Record the answers that are in, and start calls that are due; return how many."""
-        finished = [future for future in self.in_flight if future.done()]
-        if finished:
-            self.in_flight.difference_update(finished)
-            self._record(conn, [future.result() for future in finished])
-        claims = self._claim(conn, MOST_CALLS - len(self.in_flight))
+    def __post_init__(self) -> None:
+        self.admission: Admission | None = admission(self.service, self.topics)
+
+    def step(self, conn: Connection, *, closely: bool = True, asked: bool = True) -> int:
+        """Record the answers that are in, and start calls that are due; return how many.
+
+        Looking closely finds every intent that is due, otherwise those of the last seconds. Unless
+        `asked` to, it looks only when there were some the last time.
+        """
+        finished = self._finished()
+        self._record(conn, finished)
+        claims = []
+        room = self._most - len(self.in_flight)
+        if asked or self._more:
+            claims = self._claim(conn, room, closely=closely)
+            claims = carried_out_here(conn, self.service.tables, claims)
+            self._more = bool(claims) or room <= 0
         for claim in claims:
             future = self.pool.submit(_call, claim)
             self.in_flight.add(future)
             future.add_done_callback(lambda _: self.finished_event.set())
         return len(finished) + len(claims)
-
-    def finished(self) -> bool:
-        """Whether an answer is in that has not been recorded."""
-        return any(future.done() for future in self.in_flight)
 
     def finish(self, conn: Connection, seconds: float) -> None:
         """Wait for the calls in flight, at most so long, and record their answers."""
@@ -86,120 +94,146 @@ class Effects:
         while self.in_flight and time.monotonic() < deadline:
             self.finished_event.wait(0.1)
             self.finished_event.clear()
-            done = [future for future in self.in_flight if future.done()]
-            self.in_flight.difference_update(done)
-            self._record(conn, [future.result() for future in done])
+            self._record(conn, self._finished())
 
-    def _claim(self, conn: Connection, most: int) -> list[Claim]:
+    def _finished(self) -> list[Claim]:
+        done = [future for future in self.in_flight if future.done()]
+        self.in_flight.difference_update(done)
+        claims = [future.result() for future in done]
+        if claims:
+            slowest = max(claim.delivery.ran_us for claim in claims) / 1e6
+            fitting = int(THREADS * CLAIM_SECONDS / 4 / max(slowest, 0.001))
+            self._most = min(max(fitting, FEWEST_CALLS), MOST_CALLS)
+        return claims
+
+    def _claim(self, conn: Connection, most: int, *, closely: bool = True) -> list[Claim]:
         if most <= 0:
             return []
-        effects = self.service.tables.effect._meta.db_table
-        names = ", ".join(f"e.{name}" for name in ENVELOPE)
-        rows = conn.execute(
-            f"""WITH due AS (
-                    SELECT id, due_at FROM "{effects}" WHERE due_at <= messaging_now()
-                    ORDER BY due_at LIMIT %b::int FOR UPDATE SKIP LOCKED)
-                UPDATE "{effects}" e SET token = gen_random_uuid(), claims = claims + 1,
-                    due_at = messaging_now() + make_interval(secs => %b::float8)
-                FROM due WHERE e.id = due.id
-                RETURNING e.id, e.token, e.attempts, e.claims, e.handler, due.due_at,
-                          {names}, e.recorded_at""",
-            (most, CLAIM_SECONDS),
-        ).fetchall()
-        return [_claimed(row) for row in rows]
+        tables = self.service.tables
+        if self.admission is not None:
+            with conn.transaction():
+                return take_admitted(conn, tables, self.admission.admit(conn, most))
+        if closely or self.leases is None:
+            return take(conn, tables, most, range(settings.MESSAGING_PARTITIONS), ALWAYS)
+        return take(conn, tables, most, sorted(self.leases.held), RECENT)
 
     def _record(self, conn: Connection, claims: Sequence[Claim]) -> None:
         """Commit the answers of claims that are still ours; the others' are dropped."""
         if not claims:
             return
-        tables = self.service.tables
-        effects = tables.effect._meta.db_table
-        conn.execute("BEGIN")
         try:
-            rows = conn.execute(
-                f"""SELECT e.id, u.token, messaging_now() FROM "{effects}" e
-                    JOIN unnest(%b::uuid[], %b::uuid[]) AS u(id, token)
-                      ON e.id = u.id AND e.token = u.token
-                    WHERE e.due_at > messaging_now() ORDER BY e.id FOR UPDATE OF e""",
-                ([claim.id for claim in claims], [claim.token for claim in claims]),
-            ).fetchall()
-            ours = {(effect, token): now for effect, token, now in rows}
-            kept = [claim for claim in claims if (claim.id, claim.token) in ours]
-            if len(kept) < len(claims):
-                logger.warning("%d late answers dropped", len(claims) - len(kept))
-            if kept:
-                self._settle(conn, kept, rows[0][2])
-            conn.execute("COMMIT")
-        except BaseException as error:
-            rollback(conn)
-            if lost(error, conn) or not isinstance(error, Exception):
+            self._settle(conn, claims)
+        except Fenced:
+            self._record(conn, self._ours(conn, claims))
+        except Exception as error:
+            if lost(error, conn):
                 raise
             self._refused(conn, claims, error)
 
     def _refused(self, conn: Connection, claims: Sequence[Claim], error: Exception) -> None:
-        """The database refuses these answers: record them one by one, that one as failed."""
-        if len(claims) > 1:
-            for claim in claims:
-                self._record(conn, [claim])
-        elif claims[0].delivery.error is None:
-            claims[0].delivery.error = describe(error)
+        """The database refuses these answers: record them one by one, then through the log, and
+        at last as failed."""
+        (claim, *others) = claims
+        if others:
+            for each in claims:
+                self._record(conn, [each])
+        elif claim.at_once:
+            claim.at_once = False
+            self._record(conn, claims)
+        elif claim.delivery.error is None:
+            claim.delivery.error = describe(error)
             self._record(conn, claims)
         else:
             raise error
 
-    def _settle(self, conn: Connection, claims: Sequence[Claim], now: datetime) -> None:
-        tables = self.service.tables
-        effects = tables.effect._meta.db_table
-        work = Work(self.service.label, Workspace())
+    def _ours(self, conn: Connection, claims: Sequence[Claim]) -> list[Claim]:
+        rows = conn.execute(
+            f"""SELECT token FROM "{self.service.tables.effect._meta.db_table}"
+                WHERE token = ANY(%b::uuid[]) AND id = ANY(%b::uuid[])
+                  AND due_at > messaging_now()""",
+            ([claim.token for claim in claims], [claim.id for claim in claims]),
+        ).fetchall()
+        kept = {token for (token,) in rows}
         for claim in claims:
-            if claim.delivery.error is None:
-                cause = claim.delivery.stored.context(now)
-                work.take(claim.results, claim.delivery.handler, cause)
-        again = [c for c in claims if c.delivery.error and not c.delivery.given_up]
-        ended = [c for c in claims if not c.delivery.error or c.delivery.given_up]
-        statements: list[Statement] = [
-            (f'DELETE FROM "{effects}" WHERE id = ANY(%b::uuid[])', ([c.id for c in ended],))
-        ]
-        for claim in again:
-            wait = claim.delivery.handler.retry_after[claim.delivery.attempt - 1]
-            statements.append((
-                f"""UPDATE "{effects}" SET attempts = %b::int, claims = %b::int, token = NULL, error = %b,
-                        due_at = messaging_now() + make_interval(secs => %b::float8)
-                    WHERE id = %b::uuid""",
-                (claim.delivery.attempt, claim.delivery.attempt + claim.lost,
-                 claim.delivery.error, float(wait), claim.id),
-            ))  # fmt: skip
-        statements += work.writes(tables)
-        statements += parking.record_effects(tables, [c.delivery for c in claims], now, self.worker)
-        statements += work.appends(tables)
-        with conn.pipeline():
-            for statement in statements:
-                conn.execute(*statement)
+            if claim.token not in kept:
+                logger.warning(
+                    "a late answer of %s to %s was dropped", claim.delivery.handler.name, claim.id
+                )
+        return [claim for claim in claims if claim.token in kept]
+
+    def _settle(self, conn: Connection, claims: Sequence[Claim]) -> None:
+        """Commit answers and the ends of their intents. Raises Fenced when one is not ours."""
+        tables, service = self.service.tables, self.service.label
+        answers = [answer for claim in claims for answer in _answers(claim, service)]
+        deliveries = [answer.delivery for answer in answers if answer.delivery]
+        workspace = workspace_for(deliveries)
+        try:
+            with fenced(), conn.pipeline():
+                conn.execute("BEGIN")
+                for statement in ends(tables, claims):
+                    conn.execute(*statement)
+                clock = conn.execute("SELECT messaging_now()")
+                partitions = sorted({delivery.stored.partition for delivery in deliveries})
+                parked = parking.held_back(conn, tables, partitions)
+                cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
+            (now,) = clock.fetchone() or (None,)
+            assert now is not None
+            workspace.fetched(cursors)
+            held_back = set(parked.fetchall())
+            for delivery in deliveries:
+                if delivery.stream in held_back:
+                    delivery.error = ""
+            work = run(service, deliveries, workspace, now)
+            for answer in answers:
+                if answer.delivery is None or answer.delivery.error is not None:
+                    claim = answer.claim.delivery
+                    work.take(answer.result, claim.handler, claim.stored.context(now))
+            carried_out = [claim.delivery for claim in claims]
+            carried_out += [delivery for delivery in deliveries if delivery.error is None]
+            commit(
+                conn,
+                [
+                    *work.writes(tables),
+                    *parking.record_effects(tables, carried_out, now, self.worker),
+                    *work.appends(tables),
+                ],
+            )
+            held = self.leases.held if self.leases else ()
+            self.abroad = self.abroad or any(m.partition not in held for m in work.messages)
+        except BaseException:
+            rollback(conn)
+            raise
 
 
-def next_due(conn: Connection, effects: Sequence[Effects]) -> dict[Effects, float]:
-    """Seconds until each service's next intent is due, in one statement; infinite without one."""
-    questions = ", ".join(
-        f"""(SELECT extract(epoch FROM min(due_at) - messaging_now())::float8
-             FROM "{each.service.tables.effect._meta.db_table}")"""
-        for each in effects
-    )
-    row = conn.execute(f"SELECT {questions}").fetchone() or ()
-    return {
-        each: math.inf if seconds is None else seconds
-        for each, seconds in zip(effects, row, strict=True)
-    }
+@dataclass
+class Answer:
+    """One result of a call. A command of its own service is carried out at once: `delivery`."""
+
+    claim: Claim
+    result: Any
+    delivery: Delivery | None = None
 
 
-def _claimed(row: Sequence[Any]) -> Claim:
-    effect, token, attempts, claims, name, due_at, *envelope, recorded_at = row
-    stored = Stored(**dict(zip(ENVELOPE, envelope, strict=True)), recorded_at=recorded_at)
-    delivery = Delivery(stored, Message(), handler_named(name), attempts + 1, due_at=due_at)
-    try:
-        delivery.message = stored.message()
-    except ContractError as error:
-        delivery.attempt, delivery.error = parking.GIVE_UP, f"unreadable: {error}"
-    return Claim(effect, token, attempts, claims - attempts - 1, delivery)
+def _answers(claim: Claim, service: str) -> Iterator[Answer]:
+    if claim.delivery.error is not None or claim.results is None:
+        return
+    results = claim.results if isinstance(claim.results, list) else [claim.results]
+    stored = claim.delivery.stored
+    for result in results:
+        handler = _handler_of(result, service) if claim.at_once else None
+        if handler is None:
+            yield Answer(claim, result)
+        else:
+            item = outgoing(result, stored.context(stored.recorded_at))
+            command = Stored(*(0, *item.envelope(), stored.recorded_at))
+            yield Answer(claim, result, Delivery(command, result, handler))
+
+
+def _handler_of(result: Any, service: str) -> Handler | None:
+    if not isinstance(result, Message) or contract_of(result).kind != "command":
+        return None
+    found = handlers_of(type(result), service)
+    return found[0] if found and found[0].kind == "handles" else None
 
 
 def _call(claim: Claim) -> Claim:
@@ -210,7 +244,7 @@ def _call(claim: Claim) -> Claim:
         return claim
     try:
         if claim.lost >= MOST_LOST_CLAIMS:
-            delivery.attempt = parking.GIVE_UP
+            delivery.attempt, delivery.reason = parking.GIVE_UP, "lost-calls"
             raise RuntimeError(f"{claim.lost} workers were lost during this call")
         arguments = {}
         if handler.context_parameter:

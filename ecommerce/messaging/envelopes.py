@@ -80,7 +80,8 @@ class InboxEntry(Envelope):
 class RelayCursor(models.Model):
     """How far this service's inbox has copied a source in another database.
 
-    Whoever copies locks the row until the copies and the new position are committed.
+    Whoever copies locks the row until the copies and the new position are committed. Rows named `to …`
+    are the other direction: what a target has confirmed, where a broker carries messages.
     """
 
     source = models.CharField(max_length=40, primary_key=True)

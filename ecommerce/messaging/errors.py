@@ -5,9 +5,11 @@
     ├── WiringError        handlers that do not match the contracts; found at start-up
     ├── Fenced             this worker lost its lease; nothing of its batch was written
     ├── Retry              an effect handler asks to be called again later
+    ├── BrokerAway         the broker takes nothing; what it was to carry stays in the log
     └── Refused            a person's command is refused; each has an HTTP status and a code
         ├── NotFound       404
         ├── Conflict       409
+        │   └── VersionConflict  the stream has another version than its writer knew
         ├── Invalid        422, names the field
         └── Forbidden      403
 
@@ -42,6 +44,10 @@ class Retry(MessagingError):
     """Raised by an effect handler when the outside fault is transient: call again later."""
 
 
+class BrokerAway(MessagingError):
+    """The broker takes nothing now: what it was to carry stays in the log, and is sent later."""
+
+
 class Refused(MessagingError):
     """A command that cannot be carried out. Nothing was stored.
 
@@ -70,6 +76,12 @@ class Conflict(Refused):
 
     status = 409
     code = "conflict"
+
+
+class VersionConflict(Conflict):
+    """The stream does not have the version that its writer had read: read it again and decide anew."""
+
+    code = "version-conflict"
 
 
 class Invalid(Refused):

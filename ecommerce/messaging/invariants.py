@@ -19,8 +19,9 @@ from django.conf import settings
 from django.db import connections
 from django.utils.module_loading import module_has_submodule
 
+from .folds import fold_differences
 from .models import Aggregate, ReadModel
-from .projections import aggregates, compare, fold_differences, groups, read_models
+from .projections import aggregates, compare, groups, read_models
 from .services import ServiceConfig, services
 from .subscriptions import subscribed_names
 
@@ -72,7 +73,10 @@ KERNEL: list[tuple[str, str]] = [
     ),
     (
         "there are no dead letters",
-        "SELECT handler, tenant, stream, message_id, dead_at, reason, error FROM {dead}",
+        """
+        SELECT handler, tenant, stream, message_id, dead_at, state, reason, error FROM {dead}
+        WHERE state NOT IN ('resolved', 'given_up')
+        """,
     ),
     (
         "no effect has been due for a minute",
@@ -86,6 +90,13 @@ KERNEL: list[tuple[str, str]] = [
         """
         SELECT name, tenant, stream, due_at FROM {timer}
         WHERE due_at < messaging_now() - interval '60 s'
+        """,
+    ),
+    (
+        "no schedule has been due for ten minutes",
+        """
+        SELECT name, rule, due_at, ran_at FROM {schedule}
+        WHERE due_at < messaging_now() - interval '10 min'
         """,
     ),
     (

@@ -13,24 +13,28 @@ from functools import partial
 
 import psycopg
 
-from . import deadlines, due, timers, wakeup
+from . import canary, deadlines, due, redrive, schedules, timers, wakeup
 from .database import Connection, connect
-from .drain import Drain
+from .drain import Drain, look_for
 from .errors import Fenced
 from .idempotency import forget_expired
-from .leases import HEARTBEAT_SECONDS, renewal
+from .leases import HEARTBEAT_SECONDS, hold_all, renewal
 from .log import horizons
 from .relay import Relay
 from .services import ServiceConfig, services
 from .subscriptions import readable, subscribed_names
+from .transports import publishes
 
 logger = logging.getLogger(__name__)
 
 DUE_SECONDS = 2.0
 """How often it looks for timers, deadlines and parked deliveries that are due."""
 KEEP_DAYS_SECONDS = 3600.0
+ANALYZE_SECONDS = 5.0
 DELIVERY_LOG_DAYS = 30
 RECONNECT_SECONDS = 1.0
+PATIENCE_SECONDS = 0.02
+"""How long a service waits for those before it, in the order of INSTALLED_APPS."""
 
 
 @dataclass
@@ -72,7 +76,9 @@ class Lane:
             (target, source, names)
             for target in chosen
             for source in services()
-            if source.database != alias and (names := subscribed_names(target.label, source.label))
+            if source.database != alias
+            and not publishes()
+            and (names := subscribed_names(target.label, source.label))
         ]
         self._logs = sorted({log for drain in self.drains for log in drain.sources.values()})
         self._horizons: dict[str, int] = {}
@@ -80,6 +86,8 @@ class Lane:
         self._holding = Every(HEARTBEAT_SECONDS)
         self._sweeping = Every(DUE_SECONDS)
         self._keeping_days = Every(KEEP_DAYS_SECONDS)
+        self._analyzing = Every(ANALYZE_SECONDS)
+        self._waiting: dict[str, float] = {}
         self._resting_until = float("-inf")
         self._conns: dict[str, Connection] = {}
         self._conns_abroad = abroad
@@ -91,19 +99,41 @@ class Lane:
 
     def step(self) -> int:
         """Go once over everything that may be waiting; return how much there was."""
+        if not all(drain.leases.certain for drain in self.drains):
+            self._holding.last = float("-inf")
         if self._holding.due():
-            for drain in self.drains:
-                drain.leases.hold(self.conn)
+            hold_all(self.conn, [drain.leases for drain in self.drains])
+            self._forget_batches()  # they may be about partitions that are not held any more
         if self._sweeping.due():
+            self._forget_batches()  # which streams are held back may change
             due.sweep(self.conn, self._sweeps)
         if self._keeping_days.due():
             self._keep_days()
+        if self._analyzing.due():
+            self._analyze()
         done = sum(self._copy(*abroad) for abroad in self._abroad)
         self._horizons = horizons(self.conn, self._logs, self._horizons)
-        for drain in self.drains:
-            if drain.leases.held:
-                done += self._deliver(drain)
+        self._look()
+        for drain in self._turns():
+            if handled := self._deliver(drain):
+                return done + handled
         return done
+
+    def _look(self) -> None:
+        """Ask once for all services what is new for them."""
+        drains = [each for each in self.drains if each.batch is None and each.leases.held]
+        horizons = {drain.name: drain.horizons(self._horizons) for drain in drains}
+        look_for(self.conn, drains, horizons)
+
+    def _turns(self) -> list[Drain]:
+        """The services that have something to do, in the order of INSTALLED_APPS; one that has
+        waited for too long comes first."""
+        now = time.monotonic()
+        ready = [each for each in self.drains if each.batch or each.leases.taken_over]
+        self._waiting = {drain.name: self._waiting.get(drain.name, now) for drain in ready}
+        late = [each for each in ready if now - self._waiting[each.name] > PATIENCE_SECONDS]
+        late.sort(key=lambda drain: self._waiting[drain.name])
+        return [*late, *(each for each in ready if each not in late)]
 
     def step_or_rest(self) -> int:
         """As `step`, but a failure is logged and the lane rests before it is tried again."""
@@ -144,10 +174,11 @@ class Lane:
             for conn in conns.values():
                 conn.close()
             conns.clear()
+        self._forget_batches()
 
     def _deliver(self, drain: Drain) -> int:
         try:
-            handled = drain.step(self.conn, drain.horizons(self._horizons))
+            handled = drain.deliver(self.conn)
         except Fenced as error:
             logger.warning("%s", error)
             return 1
@@ -156,9 +187,26 @@ class Lane:
         except Exception:
             logger.exception("%s cannot go on, trying again", drain.name)
             return 0
+        self._waiting.pop(drain.name, None)
         if handled:
-            wakeup.wake(self.alias)
+            self._tell(drain)
         return handled
+
+    def _tell(self, drain: Drain) -> None:
+        """Wake whoever has to go on: other workers only for partitions that are not held here."""
+        if drain.effects:
+            wakeup.wake(self.alias, "perform", elsewhere=False)
+        kinds: list[wakeup.Kind] = ["show"]
+        held = set.intersection(*(set(each.leases.held) for each in self.drains))
+        if not drain.sent <= held:
+            kinds.append("deliver")
+        wakeup.wake(self.alias, *kinds)
+        drain.sent.clear()
+        drain.effects = False
+
+    def _forget_batches(self) -> None:
+        for drain in self.drains:
+            drain.batch = None
 
     def _copy(self, target: ServiceConfig, source: ServiceConfig, names: Sequence[str]) -> int:
         """Copy into an inbox what another database holds for its service, if that one answers."""
@@ -171,14 +219,40 @@ class Lane:
             logger.warning("cannot copy from %s to %s: %s", source.label, target.label, error)
             return 0
 
+    def _analyze(self) -> None:
+        """Let PostgreSQL count anew what has grown a lot, which also renews all plans made before.
+
+        Autovacuum comes by once a minute. A shop that has just begun would find its first orders
+        by the plans for empty tables until then, hundreds of times slower.
+        """
+        prefixes = [f"{drain.name}\\_%" for drain in self.drains]
+        grown = self.conn.execute(
+            """SELECT relid::regclass::text FROM pg_stat_user_tables
+               WHERE relname LIKE ANY(%b::text[]) AND n_mod_since_analyze > 50 + n_live_tup / 2
+                 AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = relid), 'USAGE')""",
+            (prefixes,),
+        ).fetchall()
+        if grown:
+            self.conn.execute(f"ANALYZE {', '.join(name for (name,) in grown)}", prepare=False)
+
     def _keep_days(self) -> None:
-        """Make the delivery logs' coming partitions; drop old ones, and answers that expired."""
+        """Make the delivery logs' coming partitions; drop old ones, and answers that expired.
+
+        When a worker begins, and then every hour, the schedules are entered and a ping is sent.
+        """
         for drain in self.drains:
+            schedules.enter(self.conn, drain.name, drain.tables)
+            canary.begin(self.conn, drain.service)
+            redrive.keep_house(self.conn, drain.service)
             self.conn.execute(*forget_expired(drain.tables))
-            self.conn.execute(
-                "SELECT messaging_keep_days(%b::text, 2, %b::int)",
-                (drain.tables.delivery._meta.db_table, DELIVERY_LOG_DAYS),
-            )
+            days = drain.tables.delivery._meta.db_table
+            with self.conn.transaction():  # one worker at a time: several may begin at once
+                self.conn.execute(
+                    "SELECT pg_advisory_xact_lock(messaging_log_key(%b::text))", (days,)
+                )
+                self.conn.execute(
+                    "SELECT messaging_keep_days(%b::text, 2, %b::int)", (days, DELIVERY_LOG_DAYS)
+                )
 
 
 def _connected(conns: dict[str, Connection], alias: str, worker: str) -> Connection:
@@ -192,8 +266,12 @@ def _sweeps(drain: Drain) -> list[due.Sweep]:
     tables = drain.tables
     return [
         due.Sweep(tables.timer._meta.db_table, "due_at", partial(timers.send_due, tables=tables)),
+        due.Sweep(
+            tables.dead._meta.db_table, "due_at", partial(redrive.send_due, service=drain.service)
+        ),
         due.Sweep(tables.parked._meta.db_table, "due_at", partial(_retry_parked, drain=drain)),
         *deadlines.sweeps(drain.name, tables),
+        *schedules.sweeps(drain.name, tables),
     ]
 
 

@@ -11,20 +11,25 @@ that holds less takes what is free: joining or leaving moves no partition twice.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from .database import Connection
-from .log import NOWHERE
+from .log import NOWHERE, Stored
+from .names import lacking
 from .rows import Statement
 from .tables import ServiceTables
 
 LEASE_SECONDS = 10.0
 HEARTBEAT_SECONDS = 3.0
 FORGET_WORKER_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,42 +42,69 @@ class Lease:
     takeovers: int
 
 
+@dataclass(frozen=True)
+class Reached:
+    """How far each source was read, for the partitions that keep up and for those that lag."""
+
+    positions: dict[str, int]
+    lagging: frozenset[int] = frozenset()
+    positions_lagging: dict[str, int] = field(default_factory=dict)
+
+    def of(self, partition: int) -> dict[str, int]:
+        """The positions that a partition has reached."""
+        return self.positions_lagging if partition in self.lagging else self.positions
+
+    def by(self, message: Stored) -> Reached:
+        """The same with one message only."""
+        alone = {message.source: message.position}
+        if message.partition in self.lagging:
+            return Reached({}, self.lagging, alone)
+        return Reached(alone, self.lagging)
+
+
 @dataclass
 class Leases:
     """The partitions of one service that this worker holds."""
 
     tables: ServiceTables
     worker: str
+    known: Sequence[str]
+    """The handlers that this code has."""
+    lacking: Sequence[str] = ()
+    """Those that it does not have, and that have run here: then it holds nothing. See `names`."""
     held: dict[int, Lease] = field(default_factory=dict)
+    lagging: set[int] = field(default_factory=set)
+    """Held partitions that are so busy that the others do not wait for them."""
+    others_rest: bool = True
+    """Whether these others had nothing to do when last looked."""
+    certain: bool = True
+    """Whether positions in memory are those in the database. Not so after a connection was lost in
+    a commit, of which nobody knows whether it took place."""
 
     def hold(self, conn: Connection) -> None:
         """Beat, renew what is held, and take or give back partitions up to a fair share."""
-        workers = self.tables.worker._meta.db_table
-        partitions = self.tables.partition._meta.db_table
-        renew, renewed = renewal(self.tables, self.worker, self.held.values())
-        row = conn.execute(
-            f"""WITH renewed AS ({renew}), beat AS (
-                    INSERT INTO "{workers}" AS w (name, heartbeat_at, signed_off)
-                    VALUES (%b::text, messaging_now(), false)
-                    ON CONFLICT (name) DO UPDATE
-                    SET heartbeat_at = messaging_now(), signed_off = false)
-                SELECT ARRAY(SELECT number FROM renewed), (SELECT count(*) FROM "{partitions}"),
-                    (SELECT count(*) FROM "{workers}" WHERE name <> %b::text AND NOT signed_off
-                        AND heartbeat_at > messaging_now() - make_interval(secs => %b::float8))""",
-            (*renewed, self.worker, self.worker, LEASE_SECONDS),
-        ).fetchone()
-        kept, total, others = row or ([], 0, 0)
-        self.held = {number: self.held[number] for number in sorted(kept)}
+        hold_all(conn, [self])
+
+    def share(self, conn: Connection, renewed: str | None, total: int, others: int) -> None:
+        """Take or give back partitions, after those whose positions are given were renewed."""
+        positions = msgspec.json.decode(renewed or "{}", type=dict[int, dict[str, int]])
+        self.held = {number: self.held[number] for number in sorted(positions)}
+        if not self.certain:
+            for number, lease in self.held.items():
+                lease.positions = positions[number]
+            self.certain = True
         share = math.ceil(total / (others + 1))
         self._give_back(conn, sorted(self.held)[share:])
         if len(self.held) < share:
             self._disarm(conn)
             self._take(conn, share - len(self.held))
+        self.lagging &= self.held.keys()
 
     def release(self, conn: Connection) -> None:
         """Give everything back and sign off: the next worker need not wait for the expiry."""
         workers = self.tables.worker._meta.db_table
         with conn.transaction():
+            conn.execute(*self.renewal())
             self._give_back(conn, sorted(self.held))
             conn.execute(
                 f'UPDATE "{workers}" SET signed_off = true WHERE name = %b', (self.worker,)
@@ -83,33 +115,39 @@ class Leases:
                 (FORGET_WORKER_SECONDS,),
             )
 
-    def after(self, source: str, partitions: int) -> list[int]:
-        """The position in a source of each partition by number; NOWHERE for those not held."""
+    def after(self, source: str, partitions: int, among: Collection[int]) -> list[int]:
+        """The position in a source of each partition by number; NOWHERE for those not `among`."""
         positions = [NOWHERE] * partitions
-        for lease in self.held.values():
-            positions[lease.number] = lease.positions.get(source, 0)
+        for number in among:
+            positions[number] = self.held[number].positions.get(source, 0)
         return positions
 
-    def behind(self, source: str, horizon: int) -> bool:
-        """Whether any held partition has not been read up to the horizon."""
-        return any(lease.positions.get(source, 0) < horizon for lease in self.held.values())
+    def behind(self, source: str, horizon: int, among: Collection[int]) -> bool:
+        """Whether any of these partitions has not been read up to the horizon."""
+        return any(self.held[number].positions.get(source, 0) < horizon for number in among)
 
-    def advance(self, positions: Mapping[str, int]) -> None:
-        """Move all held partitions forward, in memory."""
-        for lease in self.held.values():
-            for source, position in positions.items():
+    def advance(self, reached: Reached) -> None:
+        """Move partitions forward, in memory."""
+        for number, lease in self.held.items():
+            for source, position in reached.of(number).items():
                 lease.positions[source] = max(lease.positions.get(source, 0), position)
 
-    def complete(self, positions: Mapping[str, int]) -> list[Statement]:
-        """The statements that store positions if every lease is still ours, and fail if not.
+    def complete(self, reached: Reached, touched: Collection[int]) -> list[Statement]:
+        """The statements that store how far the touched partitions were read if every lease is
+        still ours, and fail if not.
 
-        The transaction then fails with the error that `fenced` recognises.
+        The transaction then fails with the error that `commit` recognises. What was read past is
+        stored for other partitions by the next renewal.
         """
-        held = [self.held[number] for number in sorted(self.held)]
+        numbers = sorted(touched)
+        held = [self.held[number] for number in numbers]
         stored = [
             msgspec.json.encode(
                 lease.positions
-                | {s: max(lease.positions.get(s, 0), p) for s, p in positions.items()}
+                | {
+                    source: max(lease.positions.get(source, 0), position)
+                    for source, position in reached.of(lease.number).items()
+                }
             ).decode()
             for lease in held
         ]
@@ -122,8 +160,7 @@ class Leases:
                   AND p.expires_at > messaging_now()
                 RETURNING 1
             ) SELECT messaging_require(count(*) = %b::int, 'lease lost') FROM done"""
-        numbers, tokens = [lease.number for lease in held], [lease.token for lease in held]
-        return [(sql, (numbers, tokens, stored, self.worker, len(held)))]
+        return [(sql, (numbers, [lease.token for lease in held], stored, self.worker, len(held)))]
 
     def suspect(self, conn: Connection, delivery: str) -> int:
         """Note which message is about to run alone; how often it has been tried so.
@@ -162,6 +199,25 @@ class Leases:
     def taken_over(self) -> bool:
         """Whether a former holder of one of these partitions was lost at work."""
         return any(lease.takeovers for lease in self.held.values())
+
+    def renewal(self) -> Statement:
+        """The statement that renews the leases that have not expired; it returns their positions,
+        after those in memory are stored, if these are certain."""
+        leases = [self.held[number] for number in sorted(self.held)]
+        positions = [
+            msgspec.json.encode(lease.positions).decode() if self.certain else None
+            for lease in leases
+        ]
+        sql = f"""
+            UPDATE "{self.tables.partition._meta.db_table}" p
+            SET expires_at = messaging_now() + make_interval(secs => %b::float8),
+                positions = coalesce(u.positions::jsonb, p.positions)
+            FROM unnest(%b::int[], %b::bigint[], %b::text[]) AS u(number, token, positions)
+            WHERE p.number = u.number AND p.token = u.token AND p.owner = %b::text
+              AND p.expires_at > messaging_now()
+            RETURNING p.number, p.positions"""
+        numbers, tokens = [lease.number for lease in leases], [lease.token for lease in leases]
+        return sql, (LEASE_SECONDS, numbers, tokens, positions, self.worker)
 
     def _give_back(self, conn: Connection, numbers: list[int]) -> None:
         if not numbers:
@@ -205,15 +261,59 @@ class Leases:
             self.held[number] = Lease(number, token, msgspec.json.decode(positions), takeovers)
 
 
+def hold_all(conn: Connection, services: Sequence[Leases]) -> None:
+    """Beat and renew for several services in one statement; then each takes its fair share.
+
+    Handlers that this code lacks are asked for after that: a name that is stored later takes away
+    what was taken.
+    """
+    if current := [each for each in services if not each.lacking]:
+        _hold(conn, current)
+    found = lacking(conn, [(each.tables, each.known) for each in services])
+    for each, names in zip(services, found, strict=True):
+        if names and not each.lacking:
+            each.release(conn)
+            logger.warning(
+                "%s delivers nothing of %s any more, its code lacks %s",
+                each.worker, each.tables.partition._meta.app_label, ", ".join(names),
+            )  # fmt: skip
+        each.lacking = names
+
+
+def _hold(conn: Connection, services: Sequence[Leases]) -> None:
+    steps, answers, values = [], [], []
+    counted: list[Any] = []
+    for each in services:
+        service = each.tables.partition._meta.app_label
+        workers = each.tables.worker._meta.db_table
+        renew, renewed = each.renewal()
+        steps.append(f"""renewed_{service} AS ({renew}), beat_{service} AS (
+            INSERT INTO "{workers}" AS w (name, heartbeat_at, signed_off)
+            VALUES (%b::text, messaging_now(), false)
+            ON CONFLICT (name) DO UPDATE SET heartbeat_at = messaging_now(), signed_off = false)""")
+        values += [*renewed, each.worker]
+        answers.append(f"""
+            (SELECT json_object_agg(number, positions)::text FROM renewed_{service}),
+            (SELECT count(*) FROM "{each.tables.partition._meta.db_table}"),
+            (SELECT count(*) FROM "{workers}" WHERE name <> %b::text AND NOT signed_off
+                AND heartbeat_at > messaging_now() - make_interval(secs => %b::float8))""")
+        counted += [each.worker, LEASE_SECONDS]
+    row = conn.execute(
+        f"WITH {', '.join(steps)} SELECT {', '.join(answers)}", (*values, *counted)
+    ).fetchone()
+    answered = iter(row or ())
+    for each in services:
+        each.share(conn, next(answered), next(answered), next(answered))
+
+
 def renewal(tables: ServiceTables, worker: str, leases: Iterable[Lease]) -> Statement:
-    """The statement that renews leases that have not expired; it returns their numbers."""
+    """The statement that renews leases that have not expired, and nothing else of them."""
     leases = sorted(leases, key=lambda lease: lease.number)  # the order in which rows are locked
     sql = f"""
         UPDATE "{tables.partition._meta.db_table}" p
         SET expires_at = messaging_now() + make_interval(secs => %b::float8)
         FROM unnest(%b::int[], %b::bigint[]) AS u(number, token)
         WHERE p.number = u.number AND p.token = u.token AND p.owner = %b::text
-          AND p.expires_at > messaging_now()
-        RETURNING p.number"""
+          AND p.expires_at > messaging_now()"""
     numbers, tokens = [lease.number for lease in leases], [lease.token for lease in leases]
     return sql, (LEASE_SECONDS, numbers, tokens, worker)

@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from .desk import OPEN, all_letters
 from .envelopes import Envelope
 from .messages import contract_named, contracts
 from .registry import handlers
@@ -83,7 +84,7 @@ def links(row: Model, request: HttpRequest) -> list[tuple[str, list[Link]]]:
     """Lists of what is about the same order, product or customer as this row, under headings."""
     here = _Here(row, request)
     groups = [
-        (f"This {key.removesuffix('_id')}", [*here.rows(key), *here.messages(key)])
+        (f"This {key.removesuffix('_id')}", [*here.rows(key), *here.messages(key), *here.dead(key)])
         for key in here.keys
     ]
     groups.append(("This message", [*here.relatives()]))
@@ -113,6 +114,15 @@ class _Here:
             if config.label in speaking:
                 title = f"Messages of {config.verbose_name.lower()}"
                 yield from self.link(config.tables.log, stream, title)
+
+    def dead(self, key: str) -> Iterator[Link]:
+        """The stream's dead letters that are not over: why something about it has not happened."""
+        stream = f"{key.removesuffix('_id')}/{self.keys[key]}"
+        for config in services():
+            letters = all_letters(config).filter(stream=stream, tenant=self.row.tenant)
+            if letters.filter(state__in=OPEN).exists():
+                title = f"Dead letters of {config.verbose_name.lower()}"
+                yield from self.link(config.tables.dead, stream, title)
 
     def relatives(self) -> Iterator[Link]:
         """Of a message: those that it began, or that began with it, and its deliveries."""

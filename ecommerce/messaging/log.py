@@ -53,9 +53,10 @@ NOWHERE = 2**63 - 1
 """Stands for the position of a partition that the reader does not hold."""
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as it stands in a log, inbox, effect or timer row."""
+class Stored(msgspec.Struct, frozen=True):
+    """A message as it stands in a log, inbox, effect or timer row: ENVELOPE, and where and when."""
 
+    position: int
     message_id: uuid.UUID
     tenant: str
     stream: str
@@ -71,7 +72,6 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None
     recorded_at: datetime
     source: str = ""
-    position: int = 0
 
     def message(self) -> Message:
         """The message itself. Raises ContractError when the code cannot read it."""
@@ -98,20 +98,20 @@ class Outgoing(msgspec.Struct, frozen=True):
     contract: Contract
     cause: Context
     message_id: uuid.UUID
+    stream: str
 
     @property
-    def stream(self) -> str:
-        return self.contract.stream_of(self.message)
+    def partition(self) -> int:
+        return partition_of(self.cause.tenant, self.stream, settings.MESSAGING_PARTITIONS)
 
     def envelope(self) -> tuple[Any, ...]:
         """The values of the ENVELOPE columns."""
         encoded = encode(self.message)
-        stream = self.stream
         return (
             self.message_id,
             self.cause.tenant,
-            stream,
-            partition_of(self.cause.tenant, stream, settings.MESSAGING_PARTITIONS),
+            self.stream,
+            self.partition,
             self.contract.name,
             self.contract.version,
             encoded.payload,
@@ -126,7 +126,8 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 def outgoing(message: Message, cause: Context) -> Outgoing:
     """Give a message its id and its cause."""
-    return Outgoing(message, contract_of(message), cause, uuid7())
+    contract = contract_of(message)
+    return Outgoing(message, contract, cause, uuid7(), contract.stream_of(message))
 
 
 def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> list[Statement]:
@@ -222,10 +223,4 @@ def read_at(log: str, positions: Sequence[int]) -> Statement:
 
 def stored(source: str, row: Sequence[Any]) -> Stored:
     """One row of `read` as a message of that source."""
-    position, *envelope, recorded_at = row
-    return Stored(
-        **dict(zip(ENVELOPE, envelope, strict=True)),
-        recorded_at=recorded_at,
-        source=source,
-        position=position,
-    )
+    return Stored(*(*row, source))

@@ -41,6 +41,12 @@ class Aggregate(Row):
     class Meta(Row.Meta):
         abstract = True
 
+    @classmethod
+    def category(cls) -> str:
+        """What its streams are called, before the key: `order` of `order/0192…`."""
+        (column,) = cls.key_columns()
+        return column.removesuffix("_id")
+
     def apply(self, event: Message) -> None:
         """Change this row by one event of its stream; events that do not concern it leave it."""
         raise NotImplementedError

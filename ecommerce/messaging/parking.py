@@ -14,12 +14,13 @@ from typing import Any
 
 from psycopg import Cursor
 
+from . import burial
+from .burial import DESK
 from .database import Connection
 from .delivery import Delivery
 from .errors import ContractError
-from .log import ENVELOPE, Stored, read_at, stored
+from .log import Stored, read_at, stored
 from .messages import Message
-from .models import uuid7
 from .registry import Handler, handler_named
 from .rows import Statement, table
 from .tables import ServiceTables
@@ -28,6 +29,17 @@ HeldBack = set[tuple[Any, ...]]
 GIVE_UP = 10_000
 """An attempt number that is past every handler's last."""
 MOST_RETRIED = 500
+LOGGED = (
+    "message_id",
+    "cause_id",
+    "handler",
+    "outcome",
+    "attempt",
+    "waited_us",
+    "ran_us",
+    "policy",
+)
+"""What differs between the deliveries of a batch."""
 
 
 def held_back(conn: Connection, tables: ServiceTables, partitions: list[int]) -> Cursor[Any]:
@@ -37,6 +49,19 @@ def held_back(conn: Connection, tables: ServiceTables, partitions: list[int]) ->
         "WHERE partition = ANY(%b::int[])",
         (partitions,),
     )
+
+
+def state(
+    conn: Connection, services: Sequence[tuple[ServiceTables, Sequence[int]]]
+) -> Cursor[tuple[Any, ...]]:
+    """Ask the clock, and as `held_back` for each service with its partitions, in one statement."""
+    questions = "".join(
+        f""", (SELECT json_agg(DISTINCT jsonb_build_array(handler, tenant, stream))::text
+               FROM "{tables.parked._meta.db_table}" WHERE partition = ANY(%b::int[]))"""
+        for tables, _ in services
+    )
+    sql = f"SELECT messaging_now(){questions}"
+    return conn.execute(sql, [list(partitions) for _, partitions in services])
 
 
 def settle(
@@ -53,8 +78,8 @@ def settle(
         statements.append((sql, (finished,)))
     statements += _postpone(tables, [d for d in alive if d.error and d.parked_id is not None], now)
     statements += _park(tables, [d for d in alive if d.parked_id is None], now)
-    if dead:
-        statements.append(_bury(tables, dead, now))
+    statements += burial.bury(tables, dead, now, worker)
+    statements += burial.resolve(tables, deliveries, now, worker)
     attempted = [d for d in deliveries if d.error != ""]
     if attempted:
         statements.append(_log(tables, attempted, now, worker))
@@ -66,8 +91,11 @@ def record_effects(
 ) -> list[Statement]:
     """The statements that log calls, and bury those that failed for the last time."""
     dead = [d for d in deliveries if d.given_up]
-    buried = [_bury(tables, dead, now)] if dead else []
-    return [*buried, _log(tables, deliveries, now, worker)]
+    return [
+        *burial.bury(tables, dead, now, worker),
+        *burial.resolve(tables, deliveries, now, worker),
+        _log(tables, deliveries, now, worker),
+    ]
 
 
 def due(conn: Connection, tables: ServiceTables, partitions: list[int]) -> list[list[Any]]:
@@ -80,30 +108,35 @@ def due(conn: Connection, tables: ServiceTables, partitions: list[int]) -> list[
                 ORDER BY handler, tenant, stream, id)
             SELECT p.id, p.handler, p.source, p.position, p.attempts, p.tenant, p.stream
             FROM head JOIN "{parked}" p USING (handler, tenant, stream)
-            WHERE head.due_at <= messaging_now()
+            WHERE head.due_at <= messaging_now() AND (p.source <> %b::text OR EXISTS (
+                SELECT FROM "{tables.dead._meta.db_table}" d
+                WHERE d.message_id = p.message_id AND d.handler = p.handler))
             ORDER BY p.handler, p.tenant, p.stream, p.id LIMIT %b::int""",
-        (partitions, MOST_RETRIED),
+        (partitions, DESK, MOST_RETRIED),
     ).fetchall()
     return [list(group) for _, group in groupby(rows, key=lambda row: (row[1], row[5], row[6]))]
 
 
 def fetch(
-    conn: Connection, sources: Mapping[str, str], group: list[Any]
+    conn: Connection, tables: ServiceTables, sources: Mapping[str, str], group: list[Any]
 ) -> tuple[list[Delivery], datetime]:
     """The messages of one group of parked deliveries, in the order they were parked."""
     positions: dict[str, list[int]] = {}
     for _, _, source, position, *_ in group:
-        positions.setdefault(source, []).append(position)
+        if source != DESK:
+            positions.setdefault(source, []).append(position)
     found = {
         (source, row[0]): stored(source, row)
         for source, wanted in positions.items()
         for row in conn.execute(*read_at(sources[source], wanted)).fetchall()
     }
+    from_desk = [parked_id for parked_id, _, source, *_ in group if source == DESK]
+    letters = burial.letters(conn, tables, from_desk)
     (now,) = conn.execute("SELECT messaging_now()").fetchone() or (None,)
     assert now is not None
     deliveries = []
     for parked_id, handler, source, position, attempts, *_ in group:
-        message = found[source, position]
+        message = letters[parked_id] if source == DESK else found[source, position]
         deliveries.append(_parked(message, handler_named(handler), attempts + 1, parked_id))
     return deliveries, now
 
@@ -113,7 +146,9 @@ def unreadable(
 ) -> list[Delivery]:
     """Deliveries of a message that no code can read: trying again will not help."""
     return [
-        Delivery(message, Message(), handler, attempt=GIVE_UP, error=f"unreadable: {error}")
+        Delivery(
+            message, Message(), handler, GIVE_UP, error=f"unreadable: {error}", reason="unreadable"
+        )
         for handler in listeners
     ]
 
@@ -162,45 +197,34 @@ def _postpone(
 def _due(delivery: Delivery, now: datetime) -> datetime:
     if not delivery.error:
         return now
-    return now + timedelta(seconds=delivery.handler.retry_after[delivery.attempt - 1])
-
-
-def _bury(tables: ServiceTables, deliveries: Sequence[Delivery], now: datetime) -> Statement:
-    dead = table(tables.dead)
-    names = (*ENVELOPE, "recorded_at", "id", "handler", "attempts", "reason", "error", "dead_at")
-    rows = [
-        (
-            *(getattr(d.stored, name) for name in (*ENVELOPE, "recorded_at")),
-            uuid7(),
-            d.handler.name,
-            min(d.attempt, len(d.handler.retry_after) + 1),
-            "attempts" if d.attempt < GIVE_UP else (d.error or "").partition(":")[0][:40],
-            d.error,
-            now,
-        )
-        for d in deliveries
-    ]
-    return dead.insert_values(rows, [dead.by_name[name] for name in names])
+    return now + timedelta(seconds=delivery.retry_after[delivery.attempt - 1])
 
 
 def _log(
     tables: ServiceTables, deliveries: Sequence[Delivery], now: datetime, worker: str
 ) -> Statement:
     log = table(tables.delivery)
-    columns = [column for column in log.columns if column.name != "id"]
+    columns = [log.by_name[name] for name in LOGGED]
     rows = [
         (
             d.stored.message_id,
             d.stored.cause_id,
             d.handler.name,
-            worker,
             "done" if d.error is None else "failed",
-            min(d.attempt, len(d.handler.retry_after) + 1),
-            max(int((now - (d.due_at or d.stored.recorded_at)).total_seconds() * 1e6), 0),
+            min(d.attempt, len(d.retry_after) + 1),
+            max(_microseconds(now - (d.due_at or d.stored.recorded_at)), 0),
             d.ran_us,
-            None,
-            now,
+            d.policy.name if d.policy else None,
         )
         for d in deliveries
     ]
-    return log.insert_values(rows, columns)
+    names = ", ".join(LOGGED)
+    arrays = ", ".join(f"%b::{column.array}" for column in columns)
+    sql = f"""
+        INSERT INTO {log.name} ({names}, worker, delivered_at)
+        SELECT {names}, %b::text, %b::timestamptz FROM unnest({arrays}) AS u({names})"""
+    return sql, [worker, now, *(list(values) for values in zip(*rows, strict=True))]
+
+
+def _microseconds(span: timedelta) -> int:
+    return (span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds

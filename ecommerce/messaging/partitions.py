@@ -5,13 +5,14 @@ The number stands in every log row's partition, so it cannot change under a runn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 
 from .errors import WiringError
-from .services import ServiceConfig, services
+from .services import ServiceConfig
 
 
 def after_migrate(sender: AppConfig, using: str, **_: Any) -> None:
@@ -25,9 +26,9 @@ def after_migrate(sender: AppConfig, using: str, **_: Any) -> None:
         )
 
 
-def check_partitions() -> None:
+def check_partitions(chosen: Sequence[ServiceConfig]) -> None:
     """Raise WiringError when a database was made for another number of partitions."""
-    for service in services():
+    for service in chosen:
         found = service.tables.partition._base_manager.using(service.database).count()
         if found != settings.MESSAGING_PARTITIONS:
             raise WiringError(

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
 from . import wakeup
+from .claims import waiting
 from .database import Connection, connect
-from .effects import Effects, next_due
+from .effects import THREADS, Effects
+from .leases import Leases
 from .registry import handlers
 from .services import ServiceConfig
 
 logger = logging.getLogger(__name__)
 
-THREADS = 16
 FINISH_SECONDS = 10.0
 """How long a stopping worker waits for the calls under way."""
-SWEEP_SECONDS = 2.0
+SWEEP_SECONDS = 1.0
+"""How often it looks closely for intents that are due, all partitions' included."""
 RECONNECT_SECONDS = 1.0
+
+
+class Asked(threading.Event):
+    """Somebody asks for effects; that wakes as any other reason does."""
+
+    def __init__(self, woken: threading.Event) -> None:
+        super().__init__()
+        self._woken = woken
+
+    def set(self) -> None:
+        super().set()
+        self._woken.set()
 
 
 class Performer(threading.Thread):
@@ -29,20 +44,31 @@ class Performer(threading.Thread):
     records the answers."""
 
     def __init__(
-        self, services: Sequence[ServiceConfig], worker: str, stopping: threading.Event
+        self,
+        services: Sequence[ServiceConfig],
+        worker: str,
+        stopping: threading.Event,
+        leases: Mapping[str, Leases],
+        topics: frozenset[str] | None,
     ) -> None:
         super().__init__(name="effects", daemon=True)
         self.services = services
+        self.leases = leases
         self.alias = services[0].database
         self.worker = worker
         self.stopping = stopping
+        self.topics = topics
         self.woken = threading.Event()
+        self.asked = Asked(self.woken)
 
     def run(self) -> None:
-        listener = wakeup.Listener(self.alias, self.woken)
+        listener = wakeup.Listener(self.alias, self.asked, ("perform",))
         listener.start()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="effect") as pool:
-            effects = [Effects(s, self.worker, pool, self.woken) for s in self.services]
+            effects = [
+                Effects(s, self.worker, pool, self.woken, self.topics, self.leases[s.label])
+                for s in self.services
+            ]
             while not self.stopping.is_set():
                 try:
                     self._perform(effects)
@@ -55,21 +81,35 @@ class Performer(threading.Thread):
         listener.stop()
 
     def _perform(self, effects: list[Effects]) -> None:
+        looked = float("-inf")
         with connect(self.alias, self.worker) as conn:
             while not self.stopping.is_set():
                 self.woken.clear()
-                self.woken.wait(self._once(effects, conn))
+                asked = self.asked.is_set()
+                self.asked.clear()
+                closely = time.monotonic() - looked >= SWEEP_SECONDS
+                if closely:
+                    looked = time.monotonic()
+                if not self._once(effects, conn, closely=closely, asked=asked or closely):
+                    self.woken.wait(SWEEP_SECONDS)
             for each in effects:
                 each.finish(conn, FINISH_SECONDS)
 
-    def _once(self, effects: list[Effects], conn: Connection) -> float:
-        """Record what is finished, start what is due; return how long to wait for more."""
-        due = next_due(conn, effects)
-        ready = [each for each, seconds in due.items() if seconds <= 0 or each.finished()]
-        if sum([each.step(conn) for each in ready]):
-            wakeup.wake(self.alias)
-            return 0.0
-        return max(min(SWEEP_SECONDS, *due.values()), 0.0)
+    def _once(
+        self, effects: list[Effects], conn: Connection, *, closely: bool, asked: bool = True
+    ) -> int:
+        """Record what is finished, start what is due; return how much that was."""
+        chosen = effects
+        if closely:
+            due = waiting(conn, [each.service.tables for each in effects])
+            chosen = [e for e, is_due in zip(effects, due, strict=True) if is_due or e.in_flight]
+        done = sum([each.step(conn, closely=closely, asked=asked) for each in chosen])
+        if done:
+            wakeup.wake(self.alias, "deliver", elsewhere=any(each.abroad for each in effects))
+            wakeup.wake(self.alias, "show")
+            for each in effects:
+                each.abroad = False
+        return done
 
 
 def performing(chosen: Sequence[ServiceConfig]) -> list[ServiceConfig]:

@@ -136,6 +136,14 @@ def handlers_of(message: type[Message], service: str | None = None) -> list[Hand
     return [h for h in _by_message.get(message, []) if service in (None, h.service)]
 
 
+def performer_of(message: type[Message]) -> Handler | None:
+    """The effect handler of a message type, if it has one."""
+    for handler in _by_message.get(message, ()):
+        if handler.kind == "performs":
+            return handler
+    return None
+
+
 def handler_named(name: str) -> Handler:
     """The handler that a row names; if the code lost it, one that says so and is not retried."""
 

@@ -3,6 +3,9 @@
 In one database this is not needed, since a service reads the other's log itself. The inbox is read
 like a log; a message enters it once, however often it is copied. The cursor's row lock makes sure
 that one worker copies at a time, and goes with the transaction when that worker does.
+
+`Relay` copies through connections to both databases. Where a worker cannot reach both, a broker
+carries the same messages between the same two steps, `unread` and `store`: see `transports`.
 """
 
 from __future__ import annotations
@@ -13,11 +16,15 @@ from typing import Any
 
 from .database import Connection
 from .log import ENVELOPE, ENVELOPE_ARRAYS, horizons
+from .registry import handlers
 from .services import ServiceConfig
 from .transactions import rollback
 
 BATCH = 1000
 COLUMNS = ", ".join(ENVELOPE)
+
+Copied = Sequence[tuple[Any, ...]]
+"""Messages to be copied: position, recorded_at, and the columns of ENVELOPE."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +38,19 @@ class Relay:
     names: Sequence[str]
 
     def copy(self) -> int:
-        """Copy the next messages of the wanted names; return how many were read."""
-        cursors = self.target.tables.relay._meta.db_table
-        self.target_conn.execute(
-            f'INSERT INTO "{cursors}" (source, position) VALUES (%b, 0) ON CONFLICT DO NOTHING',
-            (self.source.label,),
-        )
+        """Copy the next messages of the wanted names; return how many were read.
+
+        Nothing when the target has run handlers that this code lacks: it may want more names.
+        """
+        begin(self.target_conn, self.target, self.source.label)
         self.target_conn.execute("BEGIN")
         try:
+            cursors = self.target.tables.relay._meta.db_table
             row = self.target_conn.execute(
-                f'SELECT position FROM "{cursors}" WHERE source = %b FOR UPDATE SKIP LOCKED',
-                (self.source.label,),
+                f"""SELECT position FROM "{cursors}" WHERE source = %b AND NOT EXISTS (
+                        SELECT FROM "{self.target.tables.handler._meta.db_table}"
+                        WHERE name <> ALL(%b::text[])) FOR UPDATE SKIP LOCKED""",
+                (self.source.label, [handler.name for handler in handlers(self.target.label)]),
             ).fetchone()
             copied = 0 if row is None else self._copy_after(row[0])
             self.target_conn.execute("COMMIT")
@@ -55,35 +64,61 @@ class Relay:
         horizon = horizons(self.source_conn, [log], {log: position})[log]
         if horizon <= position:
             return 0
-        rows = self.source_conn.execute(
-            f"""SELECT position, recorded_at, {COLUMNS} FROM "{log}"
-                WHERE position > %b::bigint AND position <= %b::bigint AND name = ANY(%b::text[])
-                ORDER BY position LIMIT %b::int""",
-            (position, horizon, list(self.names), BATCH),
-            binary=True,
-        ).fetchall()
-        self._store(rows, rows[-1][0] if len(rows) == BATCH else horizon)
+        rows = unread(self.source_conn, self.source, self.names, position, horizon, BATCH)
+        reached = rows[-1][0] if len(rows) == BATCH else horizon
+        store(self.target_conn, self.target, self.source.label, rows, reached)
         return len(rows)
 
-    def _store(self, rows: Sequence[tuple[Any, ...]], reached: int) -> None:
-        tables = self.target.tables
-        inbox = tables.inbox._meta.db_table
-        with self.target_conn.pipeline():
-            self.target_conn.execute(
-                f'UPDATE "{tables.relay._meta.db_table}" SET position = %b::bigint WHERE source = %b',
-                (reached, self.source.label),
-            )
-            if not rows:
-                return
-            positions, recorded, *envelopes = (list(column) for column in zip(*rows, strict=True))
-            self.target_conn.execute(
-                "SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))", (inbox,)
-            )
-            self.target_conn.execute(
-                f"""INSERT INTO "{inbox}" ({COLUMNS}, source_position, recorded_at, source)
-                    SELECT {COLUMNS}, source_position, recorded_at, %b::text
-                    FROM unnest({ENVELOPE_ARRAYS}, %b::bigint[], %b::timestamptz[])
-                        WITH ORDINALITY AS u({COLUMNS}, source_position, recorded_at, place)
-                    ORDER BY place ON CONFLICT (message_id) DO NOTHING""",
-                (self.source.label, *envelopes, positions, recorded),
-            )
+
+def begin(conn: Connection, target: ServiceConfig, source: str) -> None:
+    """Make sure that there is a cursor to be locked.
+
+    ON CONFLICT alone would wait for whoever is just moving the cursor.
+    """
+    cursors = target.tables.relay._meta.db_table
+    conn.execute(
+        f"""INSERT INTO "{cursors}" (source, position) SELECT %b::text, 0
+            WHERE NOT EXISTS (SELECT FROM "{cursors}" WHERE source = %b) ON CONFLICT DO NOTHING""",
+        (source, source),
+    )
+
+
+def unread(
+    conn: Connection,
+    source: ServiceConfig,
+    names: Sequence[str],
+    after: int,
+    horizon: int,
+    limit: int,
+) -> Copied:
+    """The next messages of these names in a source's log."""
+    return conn.execute(
+        f"""SELECT position, recorded_at, {COLUMNS} FROM "{source.tables.log._meta.db_table}"
+            WHERE position > %b::bigint AND position <= %b::bigint AND name = ANY(%b::text[])
+            ORDER BY position LIMIT %b::int""",
+        (after, horizon, list(names), limit),
+        binary=True,
+    ).fetchall()
+
+
+def store(conn: Connection, target: ServiceConfig, source: str, rows: Copied, reached: int) -> None:
+    """Put messages into the inbox and move the cursor, whose row the caller has locked."""
+    inbox = target.tables.inbox._meta.db_table
+    with conn.pipeline():
+        conn.execute(
+            f"""UPDATE "{target.tables.relay._meta.db_table}"
+                SET position = %b::bigint WHERE source = %b""",
+            (reached, source),
+        )
+        if not rows:
+            return
+        positions, recorded, *envelopes = (list(column) for column in zip(*rows, strict=True))
+        conn.execute("SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))", (inbox,))
+        conn.execute(
+            f"""INSERT INTO "{inbox}" ({COLUMNS}, source_position, recorded_at, source)
+                SELECT {COLUMNS}, source_position, recorded_at, %b::text
+                FROM unnest({ENVELOPE_ARRAYS}, %b::bigint[], %b::timestamptz[])
+                    WITH ORDINALITY AS u({COLUMNS}, source_position, recorded_at, place)
+                ORDER BY place ON CONFLICT (message_id) DO NOTHING""",
+            (source, *envelopes, positions, recorded),
+        )

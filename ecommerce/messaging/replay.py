@@ -42,7 +42,12 @@ Bounds = dict[str, list[int]]
 """A position in each source for each partition."""
 Missed = set[tuple[str, str]]
 """Deliveries that were not done, by handler and message id."""
-Say = Callable[[str], None]
+Watch = Callable[[int, int], None]
+"""Is told after each batch how many events were read, and of about how many. It may raise."""
+
+
+def unwatched(_events: int, _total: int) -> None:
+    """Nobody looks."""
 
 
 class RebuildFailed(MessagingError):
@@ -85,30 +90,32 @@ class Replay:
         self.models = models
         self.handlers = handlers
         self.sources = readable(config)
-        self.events = 0
+        self.events = self.total = 0
         self.missed: dict[tuple[str, str], tuple[Stored, Handler]] = {}
         self._reached: Bounds = {s: [0] * settings.MESSAGING_PARTITIONS for s in self.sources}
         self._real = {model: _qualified(conn, model) for model in models}
         for model, real in self._real.items():
             conn.execute(f"CREATE TEMPORARY TABLE {table(model).name} (LIKE {real} INCLUDING ALL)")
 
-    def approach(self, say: Say) -> None:
+    def approach(self, watch: Watch) -> None:
         """Apply what the tables contain, until little is left that was added meanwhile."""
+        self.total = self._count()
         for _ in range(MOST_STRETCHES):
             before = self.events
-            self.catch_up(say)
+            self.catch_up(watch)
             if self.events - before <= SHORT_STRETCH:
                 return
 
-    def catch_up(self, say: Say = lambda _: None) -> None:
-        """Apply what the tables contain by now. Raises RebuildFailed."""
+    def catch_up(self, watch: Watch = unwatched) -> None:
+        """Apply what the tables contain by now. Raises RebuildFailed, and whatever `watch` raises."""
         bounds, missed = self._state()
         settled = [self.missed.pop(key) for key in list(self.missed) if key not in missed]
         self._apply([Delivery(m, m.message(), handler) for m, handler in settled])
         while (messages := self._read(bounds)) is not None:
             self._apply(list(self._deliveries(messages, missed)))
             self.events += len(messages)
-            say(f"{self.service.label}: {self.events} events read")
+            watch(self.events, max(self.events, self.total))
+        watch(self.events, max(self.events, self.total))
 
     def lock(self) -> None:
         """Let nobody else write the real tables until COMMIT; wait for those who do."""
@@ -166,7 +173,8 @@ class Replay:
                        (SELECT coalesce(jsonb_agg(ARRAY[handler, message_id::text]), '[]')::text
                         FROM (SELECT handler, message_id FROM "{tables.parked._meta.db_table}"
                               UNION ALL
-                              SELECT handler, message_id FROM "{tables.dead._meta.db_table}") AS m
+                              SELECT handler, message_id FROM "{tables.dead._meta.db_table}"
+                              WHERE state <> 'resolved') AS m
                         WHERE handler = ANY(%b::text[]))""",
             ([handler.name for handler in self.handlers],),
         ).fetchone() or (None, "[]")
@@ -179,6 +187,18 @@ class Replay:
             for source in self.sources
         }
         return bounds, set(msgspec.json.decode(missed, type=list[tuple[str, str]]))
+
+    def _count(self) -> int:
+        """How many events there are to read, about."""
+        total = 0
+        for source, upto in self._state()[0].items():
+            (found,) = self.conn.execute(
+                f"""SELECT count(*) FROM "{self.sources[source]}"
+                    WHERE position <= (%b::bigint[])[partition + 1] AND name = ANY(%b::text[])""",
+                (upto, self._names(source)),
+            ).fetchone() or (0,)
+            total += found
+        return total
 
     def _read(self, bounds: Bounds) -> list[Stored] | None:
         """The next messages up to the bounds, in order; None when all are read."""
@@ -229,7 +249,7 @@ class Replay:
         for delivery in deliveries:
             if delivery.error is not None:
                 what = f"{delivery.stored.name} {delivery.stored.message_id}"
-                raise RebuildFailed(f"{delivery.handler.name} fails on {what}: {delivery.error}")
+                raise RebuildFailed(f"{delivery.handler.name} fails on {what}\n{delivery.error}")
         with self.conn.pipeline():
             for statement in writes:
                 self.conn.execute(*statement)

@@ -9,10 +9,10 @@ All statements take binary arrays (`%b`) through `unnest`: 4 to 10 times cheaper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ from .registry import Handler, Load, Rows
 
 Statement = tuple[str, Sequence[Any]]
 Key = tuple[Any, ...]
+Wanted = list[list[Key]]
+"""The keys of the rows that a handler needs, by its parameters."""
 
 _encode_json = msgspec.json.encode
 _decode_json = msgspec.json.decode
@@ -54,6 +56,11 @@ class Table:
         self.columns = [_column(field) for field in model._meta.concrete_fields]
         self.by_name = {column.name: column for column in self.columns}
         self.values = attrgetter(*(column.attname for column in self.columns))
+        self._attnames = [column.attname for column in self.columns]
+        self._json = [column.attname for column in self.columns if column.json]
+        names = [column.name for column in self.columns]
+        key = ("tenant", *model.key_columns()) if issubclass(model, Row) else ("id", "id")
+        self.key: Callable[[Sequence[Any]], Key] = itemgetter(*map(names.index, key))
 
     def insert(self, rows: Sequence[models.Model]) -> Statement:
         """The statement that adds all rows, in the given order."""
@@ -96,19 +103,21 @@ class Table:
 
     def instance(self, values: Sequence[Any]) -> Any:
         """A model instance for one fetched tuple."""
-        fields = {
-            column.attname: _decode_json(value) if column.json and value is not None else value
-            for column, value in zip(self.columns, values, strict=True)
-        }
         row = self.model.__new__(self.model)
-        row.__dict__.update(fields)
-        row.__dict__["_state"] = models.base.ModelState()
-        row._state.adding = False
+        fields = row.__dict__
+        fields.update(zip(self._attnames, values, strict=True))
+        for name in self._json:
+            if fields[name] is not None:
+                fields[name] = _decode_json(fields[name])
+        state = fields["_state"] = models.base.ModelState()
+        state.adding = False
         return row
 
     def changed(self, row: models.Model, fetched: Sequence[Any]) -> list[Column]:
         """The columns in which a row differs from what was fetched."""
         now = self.values(row)
+        if now == fetched:
+            return []
         return [
             column
             for column, before, after in zip(self.columns, fetched, now, strict=True)
@@ -132,13 +141,18 @@ class Workspace:
         self._rows: dict[type[Row], dict[Key, Row]] = {}
         self._added: dict[type[Row], dict[Key, Row]] = {}
 
-    def want(self, handler: Handler, tenant: str, message: Any) -> None:
-        """Note which rows a handler will need for a message."""
+    def want(self, handler: Handler, tenant: str, message: Any) -> Wanted:
+        """Note which rows a handler will need for a message; return their keys for `arguments`."""
+        keys = []
         for load in handler.loads:
-            wanted = self._wanted.setdefault(load.model, set())
-            wanted.update(_keys(load, tenant, message))
-            if handler.kind == "projects" or not issubclass(load.model, ReadModel):
+            found = _keys(load, tenant, message)
+            keys.append(found)
+            self._wanted.setdefault(load.model, set()).update(found)
+            if load.model not in self._locked and (
+                handler.kind == "projects" or not issubclass(load.model, ReadModel)
+            ):
                 self._locked.add(load.model)
+        return keys
 
     def selects(self) -> list[Statement]:
         """The statements that fetch all wanted rows, models and keys in one fixed order."""
@@ -152,24 +166,21 @@ class Workspace:
         """Take the results of `selects`, in the same order."""
         wanted = sorted((m for m in self._wanted if self._wanted[m]), key=lambda m: m._meta.label)
         for model, cursor in zip(wanted, cursors, strict=True):
-            names = [column.name for column in table(model).columns]
-            key = [names.index(name) for name in ("tenant", *model.key_columns())]
-            self._fetched[model] = {
-                tuple(values[i] for i in key): values for values in cursor.fetchall()
-            }
+            key = table(model).key
+            self._fetched[model] = {key(values): values for values in cursor.fetchall()}
         self.start_over()
 
     def start_over(self) -> None:
-        """Forget all changes: back to what was fetched."""
+        """Forget all changes: back to what was fetched. Instances are made when asked for."""
         self._added = {}
-        self._rows = {
-            model: {key: table(model).instance(values) for key, values in fetched.items()}
-            for model, fetched in self._fetched.items()
-        }
+        self._rows = {model: {} for model in self._fetched}
 
-    def arguments(self, handler: Handler, tenant: str, message: Any) -> dict[str, Any]:
+    def arguments(self, handler: Handler, keys: Wanted) -> dict[str, Any]:
         """The rows that a handler's signature names. Raises NotFound for a row it cannot miss."""
-        return {load.parameter: self._argument(load, tenant, message) for load in handler.loads}
+        return {
+            load.parameter: self._argument(load, wanted)
+            for load, wanted in zip(handler.loads, keys, strict=True)
+        }
 
     def add(self, row: Row, tenant: str) -> None:
         """Take a new row that a handler returned.
@@ -181,10 +192,9 @@ class Workspace:
             raise WiringError(f"{row} belongs to {row.tenant!r}, the message to {tenant!r}")
         model = type(row)
         key = (tenant, *(getattr(row, name) for name in model.key_columns()))
-        rows = self._rows.setdefault(model, {})
-        if rows.get(key, row) is not row:
+        if (self._row(model, key) or row) is not row:
             raise WiringError(f"{model.__name__} {key[1:]} exists already")
-        rows[key] = row
+        self._rows.setdefault(model, {})[key] = row
         if key not in self._fetched.get(model, {}):
             self._added.setdefault(model, {})[key] = row
 
@@ -198,40 +208,55 @@ class Workspace:
                 statements.append(table(model).insert([added[key] for key in sorted(added)]))
         return statements
 
+    def loaded(self) -> list[Row]:
+        """All rows that were fetched."""
+        found = [(model, key) for model, fetched in self._fetched.items() for key in fetched]
+        return [row for model, key in found if (row := self._row(model, key))]
+
     def touched(self) -> list[Row]:
-        """All rows that are loaded or added."""
+        """All rows that a handler was given or added."""
         return [row for rows in self._rows.values() for row in rows.values()]
 
     def _updates(self, model: type[Row]) -> list[Statement]:
-        fetched = self._fetched.get(model, {})
+        fetched, made = self._fetched.get(model, {}), table(model)
         rows, columns = [], {}
-        for key, values in fetched.items():
-            row = self._rows[model][key]
-            changed = table(model).changed(row, values)
-            if changed:
+        for key, row in self._rows[model].items():
+            if key in fetched and (changed := made.changed(row, fetched[key])):
                 rows.append(row)
                 columns.update({column.name: column for column in changed})
+        _refuse_moves(model, columns)
         if rows and model not in self._locked:
             raise WiringError(f"a handler changed {model.__name__}, which only projections may")
-        return [table(model).update(rows, list(columns.values()))] if rows else []
+        return [made.update(rows, list(columns.values()))] if rows else []
 
-    def _argument(self, load: Load, tenant: str, message: Any) -> Any:
-        rows = self._rows.get(load.model, {})
+    def _argument(self, load: Load, keys: Sequence[Key]) -> Any:
         if load.form == "many":
-            found = {key: rows.get(key) for key in _keys(load, tenant, message)}
             single = len(load.model.key_columns()) == 1
+            found = {key: self._row(load.model, key) for key in keys}
             return Rows({key[1] if single else key[1:]: row for key, row in found.items() if row})
-        (key,) = _keys(load, tenant, message)
-        row = rows.get(key)
+        (key,) = keys
+        row = self._row(load.model, key)
         if row is None and load.form == "one":
             raise NotFound(f"{load.model._meta.verbose_name} {key[1]} does not exist")
         return row
+
+    def _row(self, model: type[Row], key: Key) -> Row | None:
+        rows = self._rows.get(model, {})
+        row = rows.get(key)
+        if row is None and (values := self._fetched.get(model, {}).get(key)):
+            row = rows[key] = table(model).instance(values)
+        return row
+
+
+def _refuse_moves(model: type[Row], changed: Container[str]) -> None:
+    if "tenant" in changed:
+        raise WiringError(f"a handler gave a {model.__name__} to another tenant")
 
 
 def _keys(load: Load, tenant: str, message: Any) -> list[Key]:
     keys = load.keys(message)
     if load.form != "many":
-        keys = [keys]
+        return [(tenant, *keys) if isinstance(keys, tuple) else (tenant, keys)]
     return [(tenant, *key) if isinstance(key, tuple) else (tenant, key) for key in keys]
 
 

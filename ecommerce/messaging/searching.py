@@ -6,7 +6,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .log import ENVELOPE, Stored
 from .messages import contracts
+from .services import services
 
 SLACK = timedelta(seconds=60)
 """Longer than any batch takes from its clock to its commit."""
@@ -25,6 +27,21 @@ def as_uuid(term: str) -> uuid.UUID | None:
 def streams(term: str) -> list[str]:
     """The streams that a person may mean."""
     return [term, *sorted({f"{contract.category}/{term}" for contract in contracts()})]
+
+
+def find(message_id: uuid.UUID) -> tuple[str, Stored] | None:
+    """A message by its id, with the table that has it; None when it is stored no longer, or never
+    was: a command that a person executed is not, and neither is a call that was made."""
+    columns = [*ENVELOPE, "recorded_at"]
+    for config in services():
+        tables = config.tables
+        for model in (tables.log, tables.inbox, tables.effect, tables.timer, tables.dead):
+            asked: dict[str, Any] = {"message_id": message_id}
+            if model is tables.log:
+                asked["position__gte"] = first_position(model, message_id)
+            if row := model._default_manager.filter(**asked).values(*columns).first():
+                return model._meta.db_table, Stored(position=0, **row)
+    return None
 
 
 def first_position(log: type[Any], named: uuid.UUID) -> int:

@@ -33,6 +33,9 @@ class ServiceConfig(AppConfig):
     def ready(self) -> None:
         for module in ("contracts", *self.modules):
             import_module(f"{self.name}.{module}")
+        from .canary import declare  # its models may be imported only now
+
+        declare(self)
 
     @property
     def tables(self) -> ServiceTables:

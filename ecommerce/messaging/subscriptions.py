@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .messages import contract_named, contracts
+from .messages import contract_of
 from .registry import handlers
 from .services import ServiceConfig, services
 
@@ -12,18 +12,16 @@ def subscribed_names(service: str, source: str) -> list[str]:
 
     Commands stand in the log of whoever sent them, events in that of their own service.
     """
-    wanted = {
-        contract.name
+    handled = {
+        message
         for handler in handlers(service)
         if handler.kind != "performs"
-        for contract in contracts()
-        if contract.type in handler.message_types
+        for message in handler.message_types
     }
     return sorted(
-        name
-        for name in wanted
-        if contract_named(name).kind == "command"
-        or source in (contract_named(name).service, "inbox")
+        contract.name
+        for contract in map(contract_of, handled)
+        if contract.kind == "command" or source in (contract.service, "inbox")
     )
 
 

@@ -1,19 +1,64 @@
 """The same work, carried by Celery.
 
-A task is a wake-up and holds no message: it works until nothing is left, and losing one costs the
-second until `celery beat` sends the next. Tasks and `runworker` may run side by side.
+`messaging.drain` is a wake-up and holds no message: it works until nothing is left, and losing one
+costs the second until `celery beat` sends the next. `messaging.receive` and `messaging.confirm`
+carry messages between databases: see `transports`. Tasks and `runworker` may run side by side.
+
+A task that cannot do its work ends with a line in the log. It is not tried again: whoever sent it
+sends it again.
 """
 
 from __future__ import annotations
 
-from celery import shared_task
+import logging
+import threading
 
+import psycopg
+from celery import shared_task
+from psycopg_pool import PoolTimeout
+
+from . import transports
+from .consumer import set_aside
+from .errors import ContractError, WiringError, describe
 from .worker import Worker
 
+logger = logging.getLogger(__name__)
+
 LONGEST_SECONDS = 30.0
+_draining = threading.Lock()
 
 
 @shared_task(name="messaging.drain", ignore_result=True, expires=LONGEST_SECONDS)
 def drain() -> int:
-    """Deliver, perform and send what is waiting; return how many messages were read."""
-    return Worker().drain(LONGEST_SECONDS)
+    """Deliver, perform and send what is waiting; return how many messages were read.
+
+    One is enough for a process: those that come meanwhile would only take its threads.
+    """
+    if not _draining.acquire(blocking=False):
+        return 0
+    try:
+        return Worker().drain(LONGEST_SECONDS)
+    finally:
+        _draining.release()
+
+
+@shared_task(name=transports.RECEIVE, ignore_result=True)
+def receive(body: str) -> None:
+    """Store a batch from another database, and tell how far the inbox has come."""
+    try:
+        transports.receive(body)
+    except (ContractError, WiringError) as error:
+        set_aside(body, str(error))
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        logger.warning("cannot receive, it will be sent again: %s", describe(error))
+
+
+@shared_task(name=transports.CONFIRM, ignore_result=True)
+def confirm(body: str) -> None:
+    """Note how far another database has come; its sender is woken and sends what is next."""
+    try:
+        transports.confirm(body)
+    except (ContractError, WiringError) as error:
+        set_aside(body, str(error))
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        logger.warning("cannot note a receipt, there will be another: %s", describe(error))

@@ -45,6 +45,7 @@ class Hop(msgspec.Struct, rename="camel"):
     waited: float = 0.0
     ran: float = 0.0
     error: str = ""
+    policy: str | None = None
 
 
 class Node(msgspec.Struct, rename="camel"):
@@ -139,14 +140,15 @@ class _Tracer:
             with connection(config.database) as conn:
                 rows = conn.execute(
                     f"""SELECT message_id, handler, worker, outcome, attempt, waited_us, ran_us,
-                               delivered_at, cause_id
+                               delivered_at, cause_id, policy
                         FROM "{config.tables.delivery._meta.db_table}"
                         WHERE message_id = ANY(%b::uuid[]) ORDER BY id""",
                     (wanted,),
                 ).fetchall()
-            for message_id, handler, worker, outcome, attempt, waited, ran, at, cause in rows:
+            for message_id, handler, worker, outcome, attempt, *us, at, cause, policy in rows:
+                waited, ran = us
                 ms = waited / 1000, ran / 1000
-                hop = Hop(config.label, handler, outcome, at, worker, attempt, *ms)
+                hop = Hop(config.label, handler, outcome, at, worker, attempt, *ms, policy=policy)
                 if message_id not in self.nodes:
                     due = at - timedelta(microseconds=waited)
                     self.nodes[message_id] = self._unlogged(message_id, hop, due, cause)
@@ -196,7 +198,9 @@ class _Tracer:
                     FROM "{tables.parked._meta.db_table}" WHERE message_id = ANY(%b::uuid[])
                     UNION ALL
                     SELECT message_id, handler, 'dead', dead_at, attempts, error
-                    FROM "{tables.dead._meta.db_table}" WHERE message_id = ANY(%b::uuid[])""",
+                    FROM "{tables.dead._meta.db_table}"
+                    WHERE message_id = ANY(%b::uuid[])
+                      AND (state NOT IN ('resolved', 'retrying') OR due_at IS NOT NULL)""",
                 (list(self.nodes), list(self.nodes)),
             ).fetchall()
         for message_id, handler, outcome, at, attempts, error in rows:

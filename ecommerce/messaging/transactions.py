@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import psycopg
 
 from .database import Connection
-from .rows import Workspace
+from .errors import Fenced
+from .rows import Statement, Workspace
+
+ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
+FENCED = "MF001"
+"""The SQLSTATE of `messaging_require`."""
+
+
+def begin(conn: Connection, workspace: Workspace) -> None:
+    """Begin a transaction, and fetch and lock all rows that a workspace wants, in one round trip."""
+    with conn.pipeline():
+        conn.execute("BEGIN")
+        load(conn, workspace)
+
+
+@contextmanager
+def transaction(conn: Connection, begin: str = "BEGIN") -> Iterator[None]:
+    """Commit at the end of the block, or roll back when it raises."""
+    conn.execute(begin)
+    try:
+        yield
+        conn.execute("COMMIT")
+    except BaseException:
+        rollback(conn)
+        raise
 
 
 def load(conn: Connection, workspace: Workspace) -> None:
@@ -13,6 +40,25 @@ def load(conn: Connection, workspace: Workspace) -> None:
     with conn.pipeline():
         cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
     workspace.fetched(cursors)
+
+
+def commit(conn: Connection, statements: Sequence[Statement]) -> None:
+    """Send statements and COMMIT in one round trip. Raises Fenced when a fence among them fails."""
+    with fenced(), conn.pipeline():
+        for statement in statements:
+            conn.execute(*statement)
+        conn.execute("COMMIT")
+
+
+@contextmanager
+def fenced() -> Iterator[None]:
+    """Raise Fenced when the database refuses by `messaging_require`."""
+    try:
+        yield
+    except psycopg.DatabaseError as error:
+        if error.sqlstate == FENCED:
+            raise Fenced(str(error)) from error
+        raise
 
 
 def rollback(conn: Connection) -> None:

@@ -6,6 +6,7 @@ to do. Any number may run at once: leases, fencing tokens and row locks keep the
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -16,16 +17,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+from django.conf import settings
 
 from . import wakeup
 from .database import Connection
-from .effects import Effects
+from .effects import THREADS, Effects
 from .lane import Lane
 from .leases import HEARTBEAT_SECONDS
 from .names import check_names
 from .partitions import check_partitions
-from .performer import FINISH_SECONDS, THREADS, Performer, performing
+from .performer import FINISH_SECONDS, Performer, performing
+from .rebuilder import Rebuilder
+from .sender import Sender, SenderThread
 from .services import services
+from .transports import publishes
+from .visibility import check_sees_every_tenant
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +47,20 @@ def worker_name() -> str:
 class Worker:
     """Carries out the work of some services, or of all, until `stop` is called.
 
+    One that is given topics performs effects of these only; it delivers messages all the same.
+    Without names it works for `settings.WORKER_SERVICES`; when that is empty, too, for all.
     Raises WiringError when the code does not fit the database: see `names` and `partitions`.
     """
 
-    def __init__(self, names: Sequence[str] | None = None) -> None:
-        check_partitions()
+    def __init__(
+        self, names: Sequence[str] | None = None, topics: Sequence[str] | None = None
+    ) -> None:
         self.name = worker_name()
-        self.services = [s for s in services() if names is None or s.label in names]
+        self.topics = None if topics is None else frozenset(topics)
+        chosen = names or settings.WORKER_SERVICES
+        self.services = [s for s in services() if not chosen or s.label in chosen]
+        check_partitions(self.services)
+        check_sees_every_tenant(self.services)
         for service in self.services:
             check_names(service)
         self.stopping = threading.Event()
@@ -65,14 +78,17 @@ class Worker:
 
     def run(self) -> None:
         """Work until `stop`; a lost database is tried again for as long as it takes."""
-        listeners = [wakeup.Listener(lane.alias, self.woken) for lane in self.lanes]
+        listeners = [wakeup.Listener(lane.alias, self.woken, ("deliver",)) for lane in self.lanes]
         companions: list[threading.Thread] = [
             *listeners,
             *self._performers(),
+            *self._senders(),
+            Rebuilder(self.services, self.stopping),
             threading.Thread(target=self._beat, name="heartbeat", daemon=True),
         ]
         for thread in companions:
             thread.start()
+        _spare_the_collector()
         logger.info("worker %s works for %s", self.name, [s.label for s in self.services])
         while not self.stopping.is_set():
             self.woken.clear()
@@ -92,15 +108,19 @@ class Worker:
         total = 0
         with ThreadPoolExecutor(THREADS, thread_name_prefix="effect") as pool:
             effects = [
-                (lane, Effects(service, self.name, pool, self.woken))
+                (lane, Effects(service, self.name, pool, self.woken, self.topics))
                 for lane in self.lanes
                 for service in performing([drain.service for drain in lane.drains])
+            ]
+            senders = [
+                (lane, Sender(drain)) for lane in self.lanes for drain in lane.drains if publishes()
             ]
             try:
                 while time.monotonic() < deadline and not self.stopping.is_set():
                     self.woken.clear()
                     done = sum([lane.step() for lane in self.lanes])
                     done += sum([calls.step(lane.conn) for lane, calls in effects])
+                    done += sum([sender.step(lane.conn) for lane, sender in senders])
                     total += done
                     if not done and any(calls.in_flight for _, calls in effects):
                         self.woken.wait(0.1)
@@ -114,8 +134,18 @@ class Worker:
         return total
 
     def _performers(self) -> list[Performer]:
-        served = [performing([drain.service for drain in lane.drains]) for lane in self.lanes]
-        return [Performer(chosen, self.name, self.stopping) for chosen in served if chosen]
+        performers = []
+        for lane in self.lanes:
+            leases = {drain.name: drain.leases for drain in lane.drains}
+            if chosen := performing([drain.service for drain in lane.drains]):
+                performers.append(Performer(chosen, self.name, self.stopping, leases, self.topics))
+        return performers
+
+    def _senders(self) -> list[SenderThread]:
+        """What sends messages where a broker carries them; elsewhere lanes copy."""
+        if not publishes():
+            return []
+        return [SenderThread(lane.drains, self.name, self.stopping) for lane in self.lanes]
 
     def _beat(self) -> None:
         """Renew the leases while a batch takes so long that the loop does not come to it."""
@@ -125,3 +155,11 @@ class Worker:
                     lane.renew()
                 except psycopg.Error as error:
                     logger.warning("heartbeat in %s failed: %s", lane.alias, error)
+
+
+def _spare_the_collector() -> None:
+    """Batches make many objects that live until their commit: look for cycles less often, and not
+    among what start-up has made."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -91,6 +91,7 @@ Signatures:
     reads(service)                                   # decorator, below the router's
     find_fresh(find: Callable[[], T | None], public_id: str) -> T | None
     Input, Output, MoneyIn, MoneyOut, PublicId, Text, AddressIn, AddressOut, minor_units
+    MomentIn: a version or an instant;  Between (Input: from, to)
 '''
 
 from ecommerce.identity.scopes import Scope
@@ -103,7 +104,9 @@ from .routing import Router
 from .schemas import (
     AddressIn,
     AddressOut,
+    Between,
     Input,
+    MomentIn,
     MoneyIn,
     MoneyOut,
     Output,
@@ -116,8 +119,10 @@ __all__ = [
     "AddressIn",
     "AddressOut",
     "ApiRequest",
+    "Between",
     "Caller",
     "Input",
+    "MomentIn",
     "MoneyIn",
     "MoneyOut",
     "Output",

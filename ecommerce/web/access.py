@@ -23,6 +23,7 @@ from ninja.utils import check_csrf
 from ecommerce.identity import scopes, tenants
 from ecommerce.identity.models import ApiToken, User
 from ecommerce.identity.scopes import Scope
+from ecommerce.messaging import tenancy
 from ecommerce.messaging.errors import Forbidden, NotFound, Refused
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -72,8 +73,12 @@ class Rule:
         self.scopes = scopes
 
     def __call__(self, request: HttpRequest) -> Caller:
-        """The caller. Raises Unauthenticated or Forbidden."""
+        """The caller; the rest of the request acts for their tenant.
+
+        Raises Unauthenticated or Forbidden.
+        """
         caller = self._admit(caller_of(request))
+        tenancy.act_for(caller.tenant)
         structlog.contextvars.bind_contextvars(tenant=caller.tenant, actor=caller.actor)
         return caller
 
@@ -145,6 +150,13 @@ def _session_caller(request: HttpRequest) -> Caller | None:
         scopes=user.scopes(),
         customer_id=user.own_customer(),
     )
+
+
+def tenant_of_page(request: HttpRequest) -> str:
+    """For whom a page acts that is no operation of the API: a superuser's show every tenant."""
+    if settings.SESSION_COOKIE_NAME in request.COOKIES and isinstance(request.user, User):
+        return request.user.works_for()
+    return tenants.default()
 
 
 def _open_caller(request: HttpRequest) -> Caller | None:

@@ -2,7 +2,8 @@
 
 Every write answers with `X-Consistency-Token`; a read with `?waitFor=<token>` waits until its
 service has applied that write, two seconds at most. When it could not wait long enough it serves
-what there is and says `X-Consistency: stale`.
+what there is and says `X-Consistency: stale`; `failed` when it need not wait, since applying the
+write has failed and is tried again later.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ninja.operation import Operation
 from ninja.utils import contribute_operation_callback
 
 from ecommerce.messaging import consistency
+from ecommerce.messaging.consistency import Sight
 from ecommerce.messaging.errors import Invalid
 
 T = TypeVar("T")
@@ -30,6 +32,9 @@ LONGEST_TOKEN = 2000
 
 # Anybody can make up fresh ids: they must not be able to keep every thread waiting.
 _waiting = threading.BoundedSemaphore(8)
+
+SHOWN = {Sight.SEEN: "", Sight.LATE: "stale", Sight.FAILED: "failed"}
+"""What `X-Consistency` says."""
 
 WAIT_FOR = {
     "in": "query",
@@ -74,10 +79,10 @@ def _ask_again(find: Callable[[], T | None]) -> T | None:
     return found
 
 
-def _wait(service: str, token: str) -> bool:
+def _wait(service: str, token: str, tenant: str) -> Sight:
     if len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
         raise Invalid("This is not a consistency token.", field="waitFor", code="bad-token")
-    return consistency.wait_for(service, token, timeout=WAIT_SECONDS)
+    return consistency.wait_for(service, token, tenant=tenant, timeout=WAIT_SECONDS)
 
 
 def _is_fresh(public_id: str) -> bool:
@@ -98,7 +103,8 @@ def _make_wait(operation: Operation, service: str) -> None:
     @functools.wraps(view)
     def waiting(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if token := request.GET.get("waitFor"):
-            request.read_was_stale = not _wait(service, token)  # type: ignore[attr-defined]
+            sight = _wait(service, token, request.auth.tenant)  # type: ignore[attr-defined]
+            request.consistency = SHOWN[sight]  # type: ignore[attr-defined]
         return view(request, *args, **kwargs)
 
     operation.view_func = waiting

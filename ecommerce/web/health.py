@@ -2,19 +2,20 @@
 
 `/health/live` (and `/alive`) asks nothing but the process, so that a database that is away never
 gets processes restarted. `/health/ready` asks each service's database: does it answer, is it
-migrated, do workers beat, is anything waiting too long to be delivered. `/health` is both, for
-people. Details are for operators: what a check found is a sentence without internals.
+migrated, do workers beat, does the canary's ping come through, is anything waiting too long to be
+delivered. `/health` is both, for people. Details are for operators: what a check found is a
+sentence without internals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import msgspec
 import structlog
 from django.conf import settings
-from django.db import Error, connections, transaction
+from django.db import DataError, Error, ProgrammingError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -22,129 +23,146 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from psycopg_pool import PoolTimeout
 
+from ecommerce.messaging import desk, tenancy
+from ecommerce.messaging.pulse import HEARTBEAT_SECONDS, Pulse, pulse
 from ecommerce.messaging.services import ServiceConfig, services
-from ecommerce.messaging.subscriptions import subscribed_names
 
 from .rendering import to_json
-
-HEARTBEAT_SECONDS = 10
-OLDEST_SECONDS = 60
-STATEMENT_TIMEOUT = "2s"
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Check:
-    """What one check found."""
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one check found. `seconds` is how old something is that may be `limit` seconds old.
+
+    One that is not `needed` tells what it found, and takes no process out of service.
+    """
 
     name: str
     ok: bool
     detail: str
+    seconds: float | None = None
+    limit: float | None = None
+    needed: bool = True
+
+    @property
+    def fails(self) -> bool:
+        return self.needed and not self.ok
 
 
+@tenancy.acting_for(tenancy.EVERY)
 def readiness() -> list[Check]:
     """All checks, by database and then by service; a database that is away ends its own."""
     found = []
     for alias in connections:
-        reached = [_guarded(f"database {alias}", _answers, alias)]
+        reached = _guarded(f"database {alias}", _answers, alias)
         if reached[-1].ok:
-            reached.append(_guarded(f"migrations {alias}", _migrated, alias))
+            reached += _guarded(f"migrations {alias}", _migrated, alias)
         if reached[-1].ok:
+            reached += _guarded(f"row security {alias}", _keeps_tenants_apart, alias)
             for service in services():
                 if service.database == alias:
-                    reached.append(_guarded(f"workers {service.label}", _workers_beat, service))
-                    reached.append(_guarded(f"deliveries {service.label}", _nothing_waits, service))
+                    reached += _guarded(f"service {service.label}", _works, service)
         found += reached
     return found
 
 
-def _guarded(name: str, check: Callable[[T], tuple[bool, str]], subject: T) -> Check:
+def _guarded(name: str, check: Callable[[T], list[Check]], subject: T) -> list[Check]:
     try:
-        return Check(name, *check(subject))
+        return check(subject)
     except (Error, PoolTimeout) as error:
         log.warning("health check failed", check=name, error=str(error))
-        return Check(name, ok=False, detail="the database does not answer")
+        return [Check(name, ok=False, detail="the database does not answer")]
 
 
-def _answers(alias: str) -> tuple[bool, str]:
+def _answers(alias: str) -> list[Check]:
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT 1")
-    return True, "answers"
+    return [Check(f"database {alias}", ok=True, detail="answers")]
 
 
 _migrated_once: set[str] = set()
 
 
-def _migrated(alias: str) -> tuple[bool, str]:
+def _migrated(alias: str) -> list[Check]:
     """Asked until it is true: this process's code does not change, so neither does the answer."""
+    name = f"migrations {alias}"
     if alias not in _migrated_once:
         executor = MigrationExecutor(connections[alias])
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if missing:
-            return False, f"{len(missing)} migrations are missing"
+            return [Check(name, ok=False, detail=f"{len(missing)} migrations are missing")]
         _migrated_once.add(alias)
-    return True, "all applied"
+    return [Check(name, ok=True, detail="all applied")]
 
 
-def _workers_beat(service: ServiceConfig) -> tuple[bool, str]:
-    table = service.tables.worker._meta.db_table
-    alive = _scalar(
-        service.database,
-        f'SELECT count(*) FROM "{table}" '
-        "WHERE heartbeat_at > messaging_now() - make_interval(secs => %s)",
-        [HEARTBEAT_SECONDS],
-    )
-    return bool(alive), f"{alive} alive"
+def _keeps_tenants_apart(alias: str) -> list[Check]:
+    """Whether requests may act as the role to which the database shows one tenant's rows."""
+    name = f"row security {alias}"
+    try:
+        with tenancy.acting_for(tenancy.NOBODY), connections[alias].cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (DataError, ProgrammingError):
+        detail = f"requests may not act as the role {tenancy.WEB_ROLE}: grant it to this user"
+        return [Check(name, ok=False, detail=detail)]
+    return [Check(name, ok=True, detail=f"requests act as the role {tenancy.WEB_ROLE}")]
 
 
-def _nothing_waits(service: ServiceConfig) -> tuple[bool, str]:
+def _works(service: ServiceConfig) -> list[Check]:
+    """What only workers can make true; a setting says whether requests are to wait for it."""
+    found = pulse(service)
+    needed = settings.READY_NEEDS_WORKERS
+    return [
+        _workers_beat(service.label, found, needed=needed),
+        _canary_answers(service.label, found, needed=needed),
+        _nothing_waits(service.label, found, needed=needed),
+        _nothing_is_parked(service.label, found),
+        _nothing_is_dead(service),
+    ]
+
+
+def _workers_beat(label: str, found: Pulse, *, needed: bool) -> Check:
+    silence = f"none for {HEARTBEAT_SECONDS:.0f} s: is `manage.py runworker` running?"
+    detail = f"{found.workers} alive" if found.workers else silence
+    return Check(f"workers {label}", ok=bool(found.workers), detail=detail, needed=needed)
+
+
+def _canary_answers(label: str, found: Pulse, *, needed: bool) -> Check:
+    age, limit = found.canary_age, float(settings.READY_CANARY_SECONDS)
+    if age is None:
+        detail = "nothing was asked yet"
+    elif found.canary_took is None:
+        detail = f"has not answered since it was first asked {age:.0f} s ago"
+    else:
+        detail = f"answered {age:.0f} s ago, after {found.canary_took * 1000:.0f} ms"
+    ok = age is None or age <= limit
+    return Check(f"canary {label}", ok, detail, _rounded(age), limit, needed)
+
+
+def _nothing_waits(label: str, found: Pulse, *, needed: bool) -> Check:
     """The age of the oldest message that was sent to this service and not yet delivered."""
-    partitions = service.tables.partition._meta.db_table
-    oldest = max(
-        (
-            float(
-                _scalar(service.database, _oldest_waiting(log_table, partitions), [source, names])
-                or 0
-            )
-            for source, log_table in _sources(service).items()
-            if (names := subscribed_names(service.label, source))
-        ),
-        default=0.0,
-    )
-    return oldest <= OLDEST_SECONDS, f"the oldest message waits for {oldest:.0f} s"
+    age, limit = found.oldest_waiting, float(settings.READY_OLDEST_SECONDS)
+    detail = f"the oldest message waits for {age:.0f} s"
+    return Check(f"deliveries {label}", age <= limit, detail, _rounded(age), limit, needed)
 
 
-def _sources(service: ServiceConfig) -> dict[str, str]:
-    """What the service reads in its own database: the logs there, and its inbox."""
-    logs = {
-        other.label: other.tables.log._meta.db_table
-        for other in services()
-        if other.database == service.database
-    }
-    return logs | {"inbox": service.tables.inbox._meta.db_table}
+def _nothing_is_parked(label: str, found: Pulse) -> Check:
+    """Deliveries that failed hold back their own streams only: requests go on, people should look."""
+    detail = f"{found.parked} deliveries are parked"
+    return Check(f"parked {label}", ok=not found.parked, detail=detail, needed=False)
 
 
-def _oldest_waiting(log_table: str, partitions: str) -> str:
-    return f"""
-        WITH place AS MATERIALIZED (
-            SELECT number, coalesce((positions ->> %s)::bigint, 0) AS position FROM "{partitions}"
-        )
-        SELECT extract(epoch FROM messaging_now() - entry.recorded_at)
-        FROM "{log_table}" entry JOIN place ON place.number = entry.partition
-        WHERE entry.position > (SELECT min(position) FROM place)
-          AND entry.position > place.position AND entry.name = ANY(%s)
-        ORDER BY entry.position LIMIT 1"""
+def _nothing_is_dead(service: ServiceConfig) -> Check:
+    """Letters that wait for somebody's decision."""
+    waiting = desk.waiting(service)
+    detail = f"{waiting} dead letters wait"
+    return Check(f"dead letters {service.label}", ok=not waiting, detail=detail, needed=False)
 
 
-def _scalar(alias: str, sql: str, parameters: list[Any]) -> Any:
-    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
-        cursor.execute(sql, parameters)
-        row = cursor.fetchone()
-    return row[0] if row else None
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 @never_cache
@@ -159,8 +177,8 @@ def live(_request: HttpRequest) -> HttpResponse:
 def ready(_request: HttpRequest) -> HttpResponse:
     """Whether requests should be sent here."""
     checks = readiness()
-    ok = all(check.ok for check in checks)
-    body = {"status": "ready" if ok else "not ready", "checks": [asdict(check) for check in checks]}
+    ok = not any(check.fails for check in checks)
+    body = {"status": "ready" if ok else "not ready", "checks": checks}
     return _json(body, status=200 if ok else 503)
 
 

@@ -1,4 +1,4 @@
-"""Around every request: its correlation id, and one form of error for the whole API."""
+"""Around every request: its correlation id, its tenant, and one form of error for the whole API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from ecommerce.messaging import tenancy
+
+from .access import tenant_of_page
 from .correlation import HEADER, correlation_of
 from .problems import MEDIA_TYPE, problem
 
@@ -15,7 +18,8 @@ Respond = Callable[[HttpRequest], HttpResponseBase]
 
 
 class RequestContext:
-    """First in MIDDLEWARE: what comes later logs with the request's correlation id.
+    """First in MIDDLEWARE: what comes later logs with the request's correlation id, and acts for
+    nobody in the database before it is known for whom.
 
     Turns every error page under /api into a problem document, whoever made it: Django for an
     unknown address or host, Ninja for a method that is not allowed.
@@ -30,12 +34,13 @@ class RequestContext:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation))
         try:
-            response = self._respond(request)
+            with tenancy.acting_for(tenancy.NOBODY):
+                response = self._respond(request)
         finally:
             structlog.contextvars.clear_contextvars()
         response[HEADER] = shown
-        if getattr(request, "read_was_stale", False):
-            response["X-Consistency"] = "stale"
+        if consistency := getattr(request, "consistency", ""):
+            response["X-Consistency"] = consistency
         return response
 
     def _respond(self, request: HttpRequest) -> HttpResponseBase:
@@ -47,6 +52,22 @@ class RequestContext:
         if response.status_code < 400 or response.get("Content-Type", "").startswith(MEDIA_TYPE):
             return response
         return _as_problem(request, response)
+
+
+class TenantOfPage:
+    """After AuthenticationMiddleware: pages act for their visitor's tenant. An operation of the
+    API finds its caller, and so its tenant, by itself.
+    """
+
+    def __init__(self, get_response: Respond) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_api(request):
+            tenant = tenant_of_page(request)
+            structlog.contextvars.bind_contextvars(tenant=tenant)
+            tenancy.act_for(tenant)
+        return self.get_response(request)
 
 
 def is_api(request: HttpRequest) -> bool:

@@ -109,7 +109,7 @@ def _documented(path: str, methods: list[str], rule: Rule, extra: dict[str, Any]
     extra["responses"] = _problems(path, methods, rule) | extra.get("responses", {})
     if rule.scopes:
         extra["security"] = [{"token": [scope]} for scope in rule.scopes]
-    if WRITES.intersection(methods):
+    if extra.pop("idempotency", True) and WRITES.intersection(methods):
         extra["parameters"] = [*extra.get("parameters", []), IDEMPOTENCY_KEY]
     return extra
 

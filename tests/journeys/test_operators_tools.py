@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from customers.models import OrderSummary
 from ecommerce.audit import audit
+from ecommerce.messaging.folds import as_of
 from ecommerce.messaging.projections import differences, rebuild
+from ecommerce.messaging.services import services
 from ecommerce.messaging.trace import trace, unfinished
+from ecommerce.messaging.travel import read_model_as_of
+from ecommerce.messaging.verification import problems
+from orders.models import Order
 from tests.journeys.apart import IN_BOTH_FORMS
 from tests.journeys.audit import settle
 from tests.journeys.shop import JACKET, Shop
@@ -55,3 +60,20 @@ def test_a_trace_crosses_databases(shop: Shop) -> None:
     }
     # The carrier will be asked for the shipment later.
     assert [hop.handler for hop in unfinished([root])] == ["shipping.track_shipment"]
+
+
+def test_the_past_is_read_from_where_it_is(shop: Shop) -> None:
+    order_id = shop.order()
+    settle()
+    before = OrderSummary.objects.get(order_id=order_id)
+    shop.order()
+    settle()
+    recorded = before.updated_at
+
+    seen = read_model_as_of(OrderSummary, "main", recorded)
+    order = as_of(Order, "main", order_id, 1)
+
+    assert {key: row.status for key, row in seen.rows.items()} == {order_id: before.status}
+    assert order is not None
+    assert order.row.status == "Pending"
+    assert [problem for config in services() for problem in problems(config)] == []

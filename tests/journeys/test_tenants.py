@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -69,18 +70,19 @@ def test_two_shops_with_the_same_names_do_not_meet(shop: Shop, other: Shop) -> N
 
 def assert_nothing_of(order_id: str, shop: Shop) -> None:
     """No operation of a shop knows another shop's order, or tells of it."""
+    ids = {"customer_id": "cust-123", "product_id": SCARF}
     for operation in access_table(api):
+        path = re.sub(r"{(\w+)}", lambda name: ids.get(name[1], order_id), operation.path)
         if "{order_id}" in operation.path:
-            path = operation.path.format(order_id=order_id)
             answer = shop.http.request(operation.method, path, json={})
             assert answer.status_code in (404, 422), operation
         elif operation.method == "GET":
-            path = operation.path.format(customer_id="cust-123", product_id=SCARF)
             answer = shop.http.get(path)
-            assert answer.status_code == 200, (operation, answer.text)
+            assert answer.status_code in (200, 404, 422), (operation, answer.text)
         else:
             continue
-        assert order_id not in answer.text.replace(f"'{order_id}'", ""), operation
+        if order_id not in path:  # a refusal may name what it was asked for
+            assert order_id not in answer.text, operation
 
 
 def test_a_token_decides_the_shop(shop: Shop, other: Shop, live_server: LiveServer) -> None:

@@ -11,7 +11,7 @@ from ecommerce.messaging.database import connect
 from ecommerce.messaging.effects import Effects
 from ecommerce.messaging.services import service
 from ecommerce.values import Money
-from payments.contracts import ProcessPayment, RecordCharge
+from payments.contracts import PaymentFailed, PaymentProcessed, ProcessPayment
 from payments.gateways import Captured, Declined, SimulatedGateway
 from payments.models import SimulatedCharge
 from tests.messaging.steps import PATIENCE, written
@@ -20,10 +20,11 @@ from tests.messaging.steps import PATIENCE, written
 class Caller:
     """A worker's part that performs the effects of payments, moved by hand."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, topics: frozenset[str] | None = None) -> None:
         self.conn = connect("default")
         self.pool = ThreadPoolExecutor(4)
-        self.effects = Effects(service("payments"), name, self.pool, threading.Event())
+        payments = service("payments")
+        self.effects = Effects(payments, name, self.pool, threading.Event(), topics)
 
     def start(self) -> int:
         """Claim what is due and start the calls; return how many there are."""
@@ -58,15 +59,26 @@ class Gateway(SimulatedGateway):
         return answer
 
 
-def pay(order_id: str = "o1", method: str = "card_approved") -> None:
+def pay(
+    order_id: str = "o1",
+    method: str = "card_approved",
+    amount: int = 1999,
+    tenant: str = "main",
+) -> None:
     command = ProcessPayment(
-        order_id=order_id, customer_id="cust-123", amount=Money(1999, "USD"), method=method
+        order_id=order_id, customer_id="cust-123", amount=Money(amount, "USD"), method=method
     )
-    execute(command, tenant="main", actor="test")
+    execute(command, tenant=tenant, actor="test")
 
 
 def answers() -> list[tuple[str, str]]:
-    return [(m.order_id, m.outcome) for m in written("payments") if isinstance(m, RecordCharge)]
+    """The answers that payments has recorded, each with its order."""
+    outcomes = {PaymentProcessed: "approved", PaymentFailed: "declined"}
+    return [
+        (message.order_id, outcomes[type(message)])
+        for message in written("payments")
+        if isinstance(message, PaymentProcessed | PaymentFailed)
+    ]
 
 
 def in_ledger() -> list[tuple[str, int]]:

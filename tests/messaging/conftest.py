@@ -8,9 +8,10 @@ from contextlib import ExitStack
 import pytest
 from pytest_django.fixtures import Settings
 
-from ecommerce.messaging import database, deadlines, registry, wakeup
+from ecommerce.messaging import database, deadlines, policies, registry, schedules, wakeup
 from ecommerce.messaging.database import Connection, connect
 from payments import gateways
+from tests.messaging import declaring
 from tests.messaging import elsewhere as another
 from tests.messaging.calls import Caller, Gateway
 from tests.messaging.elsewhere import Elsewhere
@@ -19,14 +20,27 @@ from tests.messaging.steps import Puppet
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Handlers that a test registers are gone afterwards, and so are threads and connections."""
+    """Handlers that a test registers are gone afterwards, and so are threads and connections.
+
+    The canary is silent, so that only what a test sends is in the logs; see `canaries`.
+    """
     monkeypatch.setattr(registry, "_handlers", dict(registry._handlers))
     listeners = {message: list(found) for message, found in registry._by_message.items()}
     monkeypatch.setattr(registry, "_by_message", listeners)
     monkeypatch.setattr(deadlines, "_deadlines", list(deadlines._deadlines))
+    monkeypatch.setattr(schedules, "_schedules", {})
     yield
     wakeup.close()
     database.close_pools()
+
+
+DECLARED = dict(schedules._schedules)
+
+
+@pytest.fixture
+def canaries(_as_before: None) -> None:
+    """Let the services ping themselves, as they do."""
+    schedules._schedules.update(DECLARED)
 
 
 class Clock:
@@ -89,17 +103,30 @@ def elsewhere(
 
 
 @pytest.fixture
-def caller(transactional_db: None) -> Iterator[Callable[[str], Caller]]:
+def caller(transactional_db: None) -> Iterator[Callable[..., Caller]]:
     made: list[Caller] = []
 
-    def make(name: str) -> Caller:
-        made.append(Caller(name))
+    def make(name: str, *topics: str) -> Caller:
+        made.append(Caller(name, frozenset(topics) or None))
         return made[-1]
 
     yield make
     for each in made:
         each.pool.shutdown()
         each.conn.close()
+
+
+@pytest.fixture
+def declare(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Declare these policies, in this order, instead of the shop's."""
+
+    def make(*declared: policies.Policy) -> None:
+        monkeypatch.setattr(declaring, "POLICIES", declared)
+        settings.MESSAGING_POLICIES = declaring.PATH
+        policies.forget()
+
+    yield make
+    policies.forget()
 
 
 @pytest.fixture

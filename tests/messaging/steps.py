@@ -12,9 +12,10 @@ import psycopg
 from psycopg import sql
 
 from ecommerce.messaging import log
+from ecommerce.messaging.batches import BATCH
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.database import Connection, connect
-from ecommerce.messaging.drain import BATCH, Drain
+from ecommerce.messaging.drain import Drain
 from ecommerce.messaging.messages import Message, decode
 from ecommerce.messaging.models import uuid7
 from ecommerce.messaging.services import service

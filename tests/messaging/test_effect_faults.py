@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ecommerce.messaging import registry
-from ecommerce.messaging.effects import CLAIM_SECONDS
+from ecommerce.messaging.claims import CLAIM_SECONDS
 from orders.contracts import OrderReserved
 from payments.contracts import ChargeCard, RecordCharge
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay
@@ -49,7 +49,7 @@ def test_a_call_that_never_succeeds_ends_as_a_dead_letter(
     assert counts("payments")["effect"] == 0
     query = 'SELECT handler, attempts, reason, error FROM "{dead}"'
     ((handler, attempts, reason, error),) = fetch("payments", query)
-    assert (handler, attempts, reason) == ("payments.charge_card", 4, "attempts")
+    assert (handler, attempts, reason) == ("payments.charge_card", 4, "unavailable")
     assert error.startswith("Retry: the charge")
 
 
@@ -125,6 +125,6 @@ def test_an_intent_whose_handler_is_gone_is_a_dead_letter_and_harms_no_other(
     caller("one").perform()
 
     assert answers() == [("o1", "approved")]
-    ((stream, error),) = fetch("payments", 'SELECT stream, error FROM "{dead}"')
-    assert stream == "order/bad"
+    ((stream, reason, error),) = fetch("payments", 'SELECT stream, reason, error FROM "{dead}"')
+    assert (stream, reason) == ("order/bad", "unwired")
     assert "no handler is named 'payments.retired'" in error

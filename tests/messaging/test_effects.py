@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ecommerce.messaging.effects import CLAIM_SECONDS
+from ecommerce.messaging.claims import CLAIM_SECONDS
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay
 from tests.messaging.conftest import Clock
 from tests.messaging.steps import PATIENCE, Altered, counts, fetch
@@ -27,8 +27,11 @@ def test_an_intent_is_carried_out_after_its_commit_and_its_answer_recorded(
 
     assert answers() == [("o1", "approved")]
     assert counts("payments")["effect"] == 0
-    query = 'SELECT handler, worker, outcome, attempt FROM "{delivery}" ORDER BY id DESC LIMIT 1'
-    assert fetch("payments", query) == [("payments.charge_card", "one", "done", 1)]
+    query = 'SELECT handler, worker, outcome, attempt FROM "{delivery}" ORDER BY id DESC LIMIT 2'
+    assert fetch("payments", query) == [
+        ("payments.record_charge", "one", "done", 1),
+        ("payments.charge_card", "one", "done", 1),
+    ]
 
 
 def test_no_transaction_is_open_while_a_call_runs(

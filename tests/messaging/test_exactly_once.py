@@ -5,15 +5,18 @@ Each guard has a control: the same steps with the guard switched off show what i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg
 import pytest
+from psycopg import OperationalError
 
+from ecommerce.messaging import drain, transactions
 from ecommerce.messaging.database import Connection
 from ecommerce.messaging.errors import Fenced
 from ecommerce.messaging.registry import handles
 from ecommerce.messaging.relay import Relay
+from ecommerce.messaging.rows import Statement
 from ecommerce.messaging.services import service
 from inventory.contracts import AdjustInventory, InventoryRestocked
 from tests.messaging.conftest import Clock
@@ -137,7 +140,45 @@ def test_a_worker_that_is_fenced_works_on_with_new_leases(
         worker.work()
 
     assert sorted(note.effects) == [1, 2, *range(10, 20)]
-    assert len(late.held) == len(heir.held) == 4
+    assert len(late.held) == len(heir.held) == 32
+
+
+def lost_in_its_commit(note: Note, worker: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit takes place, but the connection is lost before the worker hears of it."""
+
+    def commit_and_lose(conn: Connection, statements: Sequence[Statement]) -> None:
+        transactions.commit(conn, statements)
+        conn.close()
+        raise OperationalError("the connection was lost")
+
+    write("inventory", restocked("a", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(drain, "commit", commit_and_lose)
+        with pytest.raises(OperationalError):
+            worker.work()
+    worker.reconnect()
+
+
+def test_a_commit_of_which_nobody_heard_is_not_repeated(
+    note: Note, puppet: Callable[..., Puppet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = puppet("analytics")
+    lost_in_its_commit(note, worker, monkeypatch)
+    write("inventory", restocked("b", 2))
+    worker.work()
+
+    assert note.effects == [1, 2]
+
+
+def test_control_with_the_positions_in_memory_it_is(
+    note: Note, puppet: Callable[..., Puppet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = puppet("analytics")
+    lost_in_its_commit(note, worker, monkeypatch)
+    worker.drain.leases.certain = True
+    worker.work()
+
+    assert note.effects == [1, 1]
 
 
 def test_a_retry_is_fenced_too(note: Note, puppet: Callable[..., Puppet], clock: Clock) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from ecommerce.messaging import lane
 from ecommerce.messaging import worker as worker_module
-from ecommerce.messaging.leases import HEARTBEAT_SECONDS, LEASE_SECONDS
+from ecommerce.messaging.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Reached
 from ecommerce.messaging.worker import Worker, worker_name
 from tests.messaging.conftest import Clock
 from tests.messaging.steps import Puppet, fetch, until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
-ALL = set(range(8))
+ALL = set(range(64))
 
 
 def owners() -> dict[int, str | None]:
@@ -44,7 +44,7 @@ def settle(*workers: Puppet) -> list[int]:
         worker.hold()
     assert owners() == before
     assert set().union(*(worker.held for worker in workers)) == ALL
-    assert sum(len(worker.held) for worker in workers) == 8
+    assert sum(len(worker.held) for worker in workers) == 64
     return [len(worker.held) for worker in workers]
 
 
@@ -53,15 +53,15 @@ def test_workers_share_evenly_as_they_come_and_go_with_few_moves(
 ) -> None:
     one, two, three = puppet("analytics"), puppet("analytics"), puppet("analytics")
 
-    assert settle(one) == [8]
-    assert moves() == 8
-    assert settle(one, two) == [4, 4]
-    assert moves() == 8 + 4
-    assert sorted(settle(one, two, three)) == [2, 3, 3]
-    assert moves() == 8 + 4 + 2
+    assert settle(one) == [64]
+    assert moves() == 64
+    assert settle(one, two) == [32, 32]
+    assert moves() == 64 + 32
+    assert sorted(settle(one, two, three)) == [20, 22, 22]
+    assert moves() == 64 + 32 + 20
     two.release()
-    assert settle(one, three) == [4, 4]
-    assert moves() == 8 + 4 + 2 + 3
+    assert settle(one, three) == [32, 32]
+    assert moves() == 64 + 32 + 20 + 22
 
 
 def test_nobody_is_robbed_while_alive(puppet: Callable[..., Puppet], clock: Clock) -> None:
@@ -83,9 +83,9 @@ def test_a_worker_gives_back_before_another_one_takes(puppet: Callable[..., Pupp
 
     one.hold()
 
-    assert (one.held, two.held) == ({0, 1, 2, 3}, set())
-    assert [owner for owner in owners().values() if owner] == ["worker-1"] * 4
-    assert two.hold() == {4, 5, 6, 7}
+    assert (one.held, two.held) == (set(range(32)), set())
+    assert [owner for owner in owners().values() if owner] == ["worker-1"] * 32
+    assert two.hold() == set(range(32, 64))
 
 
 def test_the_leases_of_a_silent_worker_are_taken_over_and_counted(
@@ -99,7 +99,7 @@ def test_the_leases_of_a_silent_worker_are_taken_over_and_counted(
     clock.advance(2)
 
     assert heir.hold() == ALL
-    assert column("takeovers") == [1] * 8
+    assert column("takeovers") == [1] * 64
     assert not heir.drain.leases.careful
 
 
@@ -113,7 +113,7 @@ def test_care_begins_when_two_holders_in_a_row_were_lost(
     third = puppet("analytics")
     third.hold()
 
-    assert column("takeovers") == [2] * 8
+    assert column("takeovers") == [2] * 64
     assert third.drain.leases.careful
 
 
@@ -123,7 +123,7 @@ def test_leases_that_were_given_back_are_no_takeovers(puppet: Callable[..., Pupp
     one.release()
 
     assert two.hold() == ALL
-    assert column("takeovers") == [0] * 8
+    assert column("takeovers") == [0] * 64
     assert not two.drain.leases.careful
     sharing = 'SELECT name FROM "{worker}" WHERE NOT signed_off'
     assert fetch("analytics", sharing) == [("worker-2",)]
@@ -137,7 +137,7 @@ def test_a_beat_renews_and_what_ran_out_is_not_renewed(
     for _ in range(5):
         clock.advance(LEASE_SECONDS - 1)
         assert one.hold() == ALL
-    assert moves() == 8
+    assert moves() == 64
 
     clock.advance(LEASE_SECONDS + 1)
     two.hold()
@@ -157,8 +157,8 @@ def test_a_takeover_changes_the_token_so_the_old_owner_cannot_renew(
     old.hold()
 
     assert old.held == set()
-    assert column("token") == [2] * 8
-    assert column("takeovers") == [1] * 8
+    assert column("token") == [2] * 64
+    assert column("takeovers") == [1] * 64
 
 
 def test_a_name_is_never_used_by_two_process_starts() -> None:
@@ -169,13 +169,13 @@ def test_positions_move_with_the_partition(puppet: Callable[..., Puppet], clock:
     one, two = puppet("analytics"), puppet("analytics")
     settle(one)
     with one.conn.transaction():
-        for statement in one.drain.leases.complete({"inventory": 77}):
+        for statement in one.drain.leases.complete(Reached({"inventory": 77}), ALL):
             one.conn.execute(*statement)
     clock.advance(LEASE_SECONDS + 1)
     two.hold()
 
-    assert two.drain.leases.after("inventory", 8) == [77] * 8
-    assert two.drain.leases.after("orders", 8) == [0] * 8
+    assert two.drain.leases.after("inventory", 64, ALL) == [77] * 64
+    assert two.drain.leases.after("orders", 64, ALL) == [0] * 64
 
 
 def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(

@@ -56,7 +56,7 @@ class LogReader:
         table = "orders_log"
         upto = log.horizons(self.conn, [table], {table: self.position})[table]
         names = ["inventory.ReserveInventory", "orders.OrderReserved"]
-        rows = self.conn.execute(*log.read(table, [self.position] * 8, upto, names, 10_000))
+        rows = self.conn.execute(*log.read(table, [self.position] * 64, upto, names, 10_000))
         self.got += [log.stored("orders", row).message() for row in rows]
         self.position = max(self.position, upto)
         return [message.order_id for message in self.got]  # type: ignore[attr-defined]

@@ -73,10 +73,9 @@ def test_a_message_that_kills_its_workers_ends_as_a_dead_letter(
 
     assert deaths == IN_BATCHES + MOST_DEATHS
     assert noted() == [1, 2, 3, 4]
-    dead = fetch("analytics", 'SELECT stream, handler, error FROM "{dead}"')
-    assert dead == [
-        ("product/p13", "analytics.note", f"it was under way when {MOST_DEATHS} workers died")
-    ]
+    dead = fetch("analytics", 'SELECT stream, handler, reason, error FROM "{dead}"')
+    error = f"it was under way when {MOST_DEATHS} workers died"
+    assert dead == [("product/p13", "analytics.note", "killed-workers", error)]
     assert runs.count(POISON) == deaths
     assert runs.count(3) == 1
 

@@ -16,10 +16,10 @@ from analytics.models import DailySales
 from customers.models import CustomerActivity, OrderSummary
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.database import Connection
+from ecommerce.messaging.folds import fold_differences
 from ecommerce.messaging.projections import (
     aggregates,
     differences,
-    fold_differences,
     groups,
     read_models,
     rebuild,
@@ -64,7 +64,7 @@ def test_after_orders_of_every_kind_all_rows_are_what_the_events_give(shop: None
     assert Order.objects.get(order_id="one").status == "Delivered"
     assert differences() == []
     assert [d for model in aggregates() for d in fold_differences(model)] == []
-    assert "customers.OrderSummary: as the events say" in run("rebuild", "--check")
+    assert "customers.OrderSummary: as the events say" in run("rebuild", "--compare")
 
 
 def test_a_wrong_a_missing_and_a_surplus_row_are_found_and_repaired(shop: None) -> None:
@@ -79,7 +79,7 @@ def test_a_wrong_a_missing_and_a_surplus_row_are_found_and_repaired(shop: None) 
         "customers.OrderSummary main/two is missing",
     ]
     with pytest.raises(CommandError, match="3 rows differ"):
-        run("rebuild", "customers.OrderSummary", "--check")
+        run("rebuild", "customers.OrderSummary", "--compare")
     assert OrderSummary.objects.filter(order_id="ghost").exists()
 
     assert "customers.OrderSummary: 3 rows replaced" in run("rebuild", "customers.OrderSummary")
@@ -183,6 +183,11 @@ class Pausing:
         return self._conn.execute(query, *args, **options)
 
 
+WAITING = """
+    SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+    WHERE NOT granted AND datname = current_database()"""
+
+
 def test_a_batch_that_is_under_way_is_waited_for(shop: None, puppet: Callable[..., Puppet]) -> None:
     InventoryLevel.objects.filter(product_id="mouse").update(name="wrong")
     execute(RestockInventory(product_id="mouse", quantity=50), tenant="main", actor="user:1")
@@ -196,7 +201,7 @@ def test_a_batch_that_is_under_way_is_waited_for(shop: None, puppet: Callable[..
 
     rebuilding = threading.Thread(target=rebuild, args=([InventoryLevel],))
     rebuilding.start()
-    until(lambda: fetch("inventory", "SELECT FROM pg_locks WHERE NOT granted"))
+    until(lambda: fetch("inventory", WAITING))
     pausing.go_on.set()
     batch.join(20)
     rebuilding.join(20)

@@ -83,7 +83,7 @@ def test_a_delivery_that_the_database_refuses_again_is_counted_and_ends_as_a_dea
     worker.retry()
 
     query = 'SELECT handler, attempts, reason FROM "{dead}"'
-    assert fetch("inventory", query) == [("inventory.spoil", 3, "attempts")]
+    assert fetch("inventory", query) == [("inventory.spoil", 3, "refused")]
     assert fetch("inventory", PARKED) == []
     assert StockItem.objects.get(product_id="b").reserved == 2
 
@@ -122,7 +122,8 @@ def test_a_parked_delivery_whose_handler_is_gone_is_a_dead_letter_and_harms_no_o
     worker.work()
     worker.retry()
 
-    assert fetch("inventory", 'SELECT handler FROM "{dead}"') == [("inventory.gone",)]
+    dead = fetch("inventory", 'SELECT handler, reason FROM "{dead}"')
+    assert dead == [("inventory.gone", "unwired")]
     assert fetch("inventory", PARKED) == []
     assert Reservation.objects.count() == 1
 

@@ -26,7 +26,7 @@ def workers(puppet: Callable[..., Puppet]) -> tuple[Puppet, Puppet]:
     one, two = puppet("inventory"), puppet("inventory")
     for worker in (one, two, one, two):
         worker.hold()
-    assert len(one.held) == len(two.held) == 4
+    assert len(one.held) == len(two.held) == 32
     return one, two
 
 
@@ -34,19 +34,19 @@ def sell(workers: tuple[Puppet, Puppet], monkeypatch: pytest.MonkeyPatch) -> Non
     """200 orders want one of 50 units each; both workers load their rows before either writes."""
     create_product("mouse", stock=UNITS)
     write("orders", *(reserve(f"o{number}") for number in range(ORDERS)))
-    load = transactions.load
+    begin = transactions.begin
     loaded: set[int] = set()
     one, two = workers
 
-    def load_and_wait(conn: Connection, workspace: Workspace) -> None:
-        load(conn, workspace)
+    def begin_and_wait(conn: Connection, workspace: Workspace) -> None:
+        begin(conn, workspace)
         other = two.conn if conn is one.conn else one.conn
         first = threading.get_ident() not in loaded
         loaded.add(threading.get_ident())
         if first:
             until(lambda: len(loaded) == 2 or is_blocked(other))
 
-    monkeypatch.setattr(drain, "load", load_and_wait)
+    monkeypatch.setattr(drain, "begin", begin_and_wait)
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(drained, worker) for worker in workers]:
             done.result()

@@ -45,7 +45,11 @@ class Running:
         self.worker = Worker(["analytics"])
         self.thread = threading.Thread(target=self.worker.run, daemon=True)
         self.thread.start()
-        until(lambda: self.worker.lanes[0].drains[0].leases.held)
+        until(lambda: self.held)
+
+    @property
+    def held(self) -> set[int]:
+        return set(self.worker.lanes[0].drains[0].leases.held)
 
     def stop(self) -> None:
         self.worker.stop()
@@ -75,6 +79,13 @@ def noted() -> dict[str, list[int]]:
     return found
 
 
+def assert_each_once_in_order() -> None:
+    expected = {f"p{stream}": list(range(stream, MESSAGES, STREAMS)) for stream in range(STREAMS)}
+    assert noted() == expected
+    assert fetch("analytics", "SELECT count(*) FROM {parked}") == [(0,)]
+    assert fetch("analytics", "SELECT count(*) FROM {dead}") == [(0,)]
+
+
 def progress() -> int:
     return counts("analytics")["log"]
 
@@ -95,10 +106,26 @@ def test_workers_come_go_and_crash_under_load(clock: Clock) -> None:
     for worker in (first, fourth):
         worker.stop()
 
-    expected = {f"p{stream}": list(range(stream, MESSAGES, STREAMS)) for stream in range(STREAMS)}
-    assert noted() == expected
-    assert fetch("analytics", "SELECT count(*) FROM {parked}") == [(0,)]
-    assert fetch("analytics", "SELECT count(*) FROM {dead}") == [(0,)]
+    assert_each_once_in_order()
+
+
+def test_two_workers_become_five_and_then_one_under_load() -> None:
+    writer = threading.Thread(target=write_all)
+    workers = [Running(), Running()]
+    writer.start()
+    until(lambda: progress() > MESSAGES // 6)
+    workers += [Running() for _ in range(3)]
+    until(lambda: [len(worker.held) for worker in workers].count(13) == 4)
+    until(lambda: progress() > MESSAGES // 2)
+    *leaving, last = workers
+    for worker in leaving:
+        worker.stop()
+    until(lambda: len(last.held) == 64)
+    writer.join()
+    until(lambda: progress() >= MESSAGES)
+    last.stop()
+
+    assert_each_once_in_order()
 
 
 def test_commands_that_name_rows_in_any_order_do_not_deadlock() -> None:

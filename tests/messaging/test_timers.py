@@ -17,9 +17,12 @@ from ecommerce.messaging.due import sweep
 from ecommerce.messaging.registry import Later, handles
 from ecommerce.messaging.services import service
 from ecommerce.messaging.timers import send_due
+from ecommerce.values import Money
 from inventory.contracts import AdjustInventory, InventoryRestocked
 from orders.contracts import ExpireOrder
 from orders.models import Fulfilment
+from payments.contracts import ChargeCard
+from tests.messaging.calls import Caller
 from tests.messaging.conftest import Clock
 from tests.messaging.examples import restocked
 from tests.messaging.steps import (
@@ -30,6 +33,7 @@ from tests.messaging.steps import (
     fetch,
     in_service,
     is_blocked,
+    kill,
     until,
     write,
     written,
@@ -124,6 +128,100 @@ def test_a_sweep_does_not_wait_for_another_one(
     assert send_due(quick, ANALYTICS) == 1
 
     assert sent() == [20, 10]
+
+
+def sweep_twice_at_once(connection: Connect, guards: dict[str, str]) -> int:
+    """Two sweeps have begun before either can commit; return how many timers they sent."""
+    blocker, conns = connection(), [connection(), connection()]
+
+    def altered_sweep(conn: Connection) -> int:
+        return send_due(Altered(conn, guards), ANALYTICS)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(2) as pool:
+        with blocker.transaction():
+            blocker.execute("SELECT FROM analytics_timer FOR UPDATE")
+            swept = [pool.submit(altered_sweep, conn) for conn in conns]
+            until(lambda: all(s.done() or is_blocked(c) for s, c in zip(swept, conns, strict=True)))
+        return sum(each.result() for each in swept) + send_due(blocker, ANALYTICS)
+
+
+def test_sweeps_that_meet_send_a_timer_once_and_lose_none(
+    remind: Callable[..., None], connection: Connect, clock: Clock
+) -> None:
+    remind(10)
+    clock.advance(60)
+
+    assert sweep_twice_at_once(connection, guards={}) == 1
+    assert sent() == [10]
+
+
+def test_control_without_the_deletion_in_the_same_commit_they_send_it_more_than_once(
+    remind: Callable[..., None], connection: Connect, clock: Clock
+) -> None:
+    remind(10)
+    clock.advance(60)
+    kept = {
+        'DELETE FROM "analytics_timer"': 'UPDATE "analytics_timer" SET id = id',
+        "FOR UPDATE SKIP LOCKED": "",
+    }
+
+    assert sweep_twice_at_once(connection, guards=kept) == 3
+    assert sent() == [10, 10, 10]
+
+
+def test_a_sweeper_that_dies_before_its_commit_leaves_its_timers_to_the_next(
+    remind: Callable[..., None], connection: Connect, clock: Clock
+) -> None:
+    dying, blocker = connection(), connection()
+    remind(10, 20)
+    clock.advance(60)
+
+    with blocker.transaction(), ThreadPoolExecutor(1) as pool:
+        blocker.execute("SELECT pg_advisory_xact_lock(messaging_log_key('analytics_log'))")
+        swept = pool.submit(send_due, dying, ANALYTICS)
+        until(lambda: is_blocked(dying))
+        kill(dying)
+        assert swept.exception() is not None
+    assert sent() == []
+
+    assert send_due(connection(), ANALYTICS) == 2
+    assert sent() == [10, 20]
+
+
+def test_an_effect_that_is_wanted_later_is_performed_when_it_is_due_and_not_before(
+    puppet: Callable[..., Puppet], caller: Callable[[str], Caller], clock: Clock
+) -> None:
+    @handles
+    @in_service("payments")
+    def ask_later(event: InventoryRestocked, context: Context) -> Later:
+        charge = ChargeCard(
+            order_id="o1", attempt=1, key="k", amount=Money(1, "USD"), method="card_approved"
+        )
+        return Later(charge, context.now + timedelta(seconds=60))
+
+    write("inventory", restocked("a", 1))
+    puppet("payments").work()
+    worker = caller("worker")
+
+    clock.advance(50)
+    assert worker.perform() == 0
+    clock.advance(11)
+    assert worker.perform() == 1
+    assert worker.perform() == 0
+
+
+def test_an_event_cannot_be_due_later(puppet: Callable[..., Puppet]) -> None:
+    @handles
+    @in_service("inventory")
+    def foresee(event: InventoryRestocked, context: Context) -> Later:
+        return Later(restocked("b", 1), context.now + timedelta(seconds=60))
+
+    write("inventory", restocked("a", 1))
+    puppet("inventory").work()
+
+    ((error,),) = fetch("inventory", "SELECT error FROM {parked}")
+    assert "an event states what happened; it cannot be due" in error
+    assert counts("inventory")["timer"] == 0
 
 
 # Deadlines

@@ -155,7 +155,7 @@ def test_a_database_that_is_down_does_not_stop_the_services_of_another(
     elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.move("inventory", "orders", "shipping")
-    for name in ("check_partitions", "check_names"):
+    for name in ("check_partitions", "check_names", "check_sees_every_tenant"):
         monkeypatch.setattr(worker_module, name, lambda *_: None)
     monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(lane, "RECONNECT_SECONDS", 0.05)

@@ -18,7 +18,7 @@ from ecommerce.messaging.services import service, services
 from ecommerce.messaging.worker import Worker
 from inventory.contracts import AdjustInventory, ProductCreated, StockCommitted
 from orders.contracts import CreateOrder, ExpireOrder, RequestedLine
-from payments.contracts import RecordCharge
+from payments.contracts import PaymentProcessed
 from tests.messaging.conftest import Clock
 from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.examples import create_product, reserve
@@ -82,7 +82,7 @@ def test_everybody_who_appends_to_a_log_holds_its_lock(clock: Clock) -> None:
 
     for label, kind in (
         ("analytics", AdjustInventory),  # the timers
-        ("payments", RecordCharge),  # the effects
+        ("payments", PaymentProcessed),  # the effects
         ("orders", ExpireOrder),  # the deadlines
         ("inventory", StockCommitted),  # the deliveries, and before them the bus
     ):

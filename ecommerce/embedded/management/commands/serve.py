@@ -20,11 +20,12 @@ from ecommerce.embedded.supervisor import Program
 
 HOST = "127.0.0.1"
 PAGES = {
+    "Start here": "/",
+    "Shop": "/shop/",
     "API": "/api/docs",
     "Admin": "/admin/",
     "Health": "/health",
 }
-THREADS = 8  # of the web server: what waits for the database does not wait for each other
 
 
 class Command(BaseCommand):
@@ -98,14 +99,14 @@ def programs(port: int, workers: int) -> list[Program]:
         "-m",
         "granian",
         "--interface",
-        "wsgi",
+        "asginl",
         "--host",
         HOST,
         "--port",
         str(port),
     ]
-    web += ["--workers", "1", "--blocking-threads", str(THREADS), "--no-access-log"]
-    web += ["--log-level", "error", "--workers-kill-timeout", "5", "ecommerce.wsgi:application"]
+    web += ["--workers", "1", "--no-access-log", "--log-level", "error"]
+    web += ["--workers-kill-timeout", "5", "ecommerce.asgi:application"]
     found = [Program("The web server", web)]
     if workers and "runworker" in get_commands():
         manage = str(settings.BASE_DIR / "manage.py")

@@ -13,6 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ecommerce.messaging.errors import WiringError
+from ecommerce.messaging.policies import DEFAULT_TOPIC, declared
 from ecommerce.messaging.services import services
 from ecommerce.messaging.worker import Worker
 
@@ -28,12 +29,24 @@ class Command(BaseCommand):
             "--services", help="comma-separated services to work for; all when not given"
         )
 
-    def handle(self, *args: Any, processes: int, services: str | None, **options: Any) -> None:
-        names = _chosen(services)
+        parser.add_argument(
+            "--topics",
+            help="comma-separated topics of the policies; perform effects of these only",
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        processes: int,
+        services: str | None,
+        topics: str | None,
+        **options: Any,
+    ) -> None:
+        names, taken = _chosen(services), _topics(topics)
         if processes == 1:
-            _work(names)
+            _work(names, taken)
         else:
-            _supervise(processes, names)
+            _supervise(processes, names, taken)
 
 
 def _chosen(given: str | None) -> list[str] | None:
@@ -47,9 +60,19 @@ def _chosen(given: str | None) -> list[str] | None:
     return names
 
 
-def _work(names: list[str] | None) -> None:
+def _topics(given: str | None) -> list[str] | None:
+    if given is None:
+        return None
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    known = {DEFAULT_TOPIC, *(policy.topic for policy in declared())}
+    if not names or not known.issuperset(names):
+        raise CommandError(f"no policy has such a topic as {given!r}; there are {sorted(known)}")
+    return names
+
+
+def _work(names: list[str] | None, topics: list[str] | None) -> None:
     try:
-        worker = Worker(names)
+        worker = Worker(names, topics)
     except WiringError as error:
         raise CommandError(str(error)) from error
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,10 +83,11 @@ def _work(names: list[str] | None) -> None:
     worker.run()
 
 
-def _supervise(processes: int, names: list[str] | None) -> None:
+def _supervise(processes: int, names: list[str] | None, topics: list[str] | None) -> None:
     """Run several workers; when one ends by itself, stop the others and say so."""
     command = [sys.executable, sys.argv[0], "runworker"]
     command += ["--services", ",".join(names)] if names else []
+    command += ["--topics", ",".join(topics)] if topics else []
     children = [subprocess.Popen(command) for _ in range(processes)]
     stopped = False
 

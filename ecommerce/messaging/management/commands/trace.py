@@ -86,6 +86,8 @@ def _hop(hop: Hop) -> Text:
         text.append(f" until {hop.at:%H:%M:%S}")
     if hop.attempt > 1 or hop.outcome not in ("done", "waiting"):
         text.append(f"  attempt {hop.attempt}")
+    if hop.policy:
+        text.append(f"  under {hop.policy}")
     if hop.worker:
         text.append(f"  {hop.worker}")
     if hop.error:

@@ -1,0 +1,132 @@
+"""What a worker reads to deliver: the next messages of all sources, for all partitions it holds.
+
+A busy stream or tenant must not stand before all others. So when a read is full and some partitions
+make up more than their share of it, those lag from then on: they are read by themselves until they
+have caught up, in smaller pieces while the others have something to do, who go on without them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from psycopg import Cursor
+
+from . import parking
+from .database import Connection
+from .leases import Leases, Reached
+from .log import Stored, read, stored
+
+BATCH = 500
+"""Messages read from one source at a time."""
+LAGGING_BATCH = 100
+"""The same for partitions that lag."""
+SHARE = 2.0
+"""A partition lags that has so many times the average part of a full read."""
+
+_recorded = attrgetter("recorded_at")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was read: messages in order, how far that brings each partition, and the clock.
+
+    `held_back` are the streams that have a parked delivery, by handler.
+    """
+
+    messages: Sequence[Stored]
+    reached: Reached
+    held_back: parking.HeldBack
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The question for what is new in one source, for some partitions."""
+
+    source: str
+    horizon: int
+    limit: int
+    lagging: bool
+    cursor: Cursor[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Questions under way in a pipeline."""
+
+    readings: Sequence[Reading]
+    lagging: frozenset[int]
+
+
+def look(
+    conn: Connection,
+    leases: Leases,
+    sources: Mapping[str, str],
+    names: Mapping[str, Sequence[str]],
+    horizons: Mapping[str, int],
+    limit: int,
+) -> Look | None:
+    """Ask, inside a pipeline, for what is new up to the horizons; None when nothing can be."""
+    lagging = frozenset(leases.lagging if not leases.careful else ())
+    limit = 1 if leases.careful else limit
+    piece = limit if leases.others_rest else min(limit, LAGGING_BATCH)
+    readings = []
+    for late, among, most in (
+        (False, leases.held.keys() - lagging, limit),
+        (True, lagging, piece),
+    ):
+        for source, log in sources.items():
+            if leases.behind(source, horizons[source], among):
+                after = leases.after(source, settings.MESSAGING_PARTITIONS, among)
+                question = read(log, after, horizons[source], names[source], most)
+                cursor = conn.execute(*question, binary=True)
+                readings.append(Reading(source, horizons[source], most, late, cursor))
+    if not readings:
+        return None
+    return Look(readings, lagging)
+
+
+def found(asked: Look, leases: Leases, now: datetime, held_back: str | None) -> Batch | None:
+    """The batch that the answers are; None, and the leases are moved on, when nothing is new."""
+    reached = Reached({}, asked.lagging, {})
+    keeping_up, lagging = [], []
+    full = late = False
+    for reading in asked.readings:
+        rows = [stored(reading.source, row) for row in reading.cursor.fetchall()]
+        is_full = len(rows) == reading.limit
+        end = rows[-1].position if is_full else reading.horizon
+        if reading.lagging:
+            reached.positions_lagging[reading.source] = end
+            lagging.append(rows)
+            late = late or is_full
+        else:
+            reached.positions[reading.source] = end
+            keeping_up.append(rows)
+            full = full or is_full
+    leases.others_rest = not any(keeping_up)
+    if not late:
+        leases.lagging -= asked.lagging
+    if full and not leases.careful:
+        leases.lagging |= _busy(keeping_up, len(leases.held) - len(asked.lagging))
+    lists = [rows for rows in (*keeping_up, *lagging) if rows]
+    messages = lists[0] if len(lists) == 1 else list(heapq.merge(*lists, key=_recorded))
+    if not messages:
+        leases.advance(reached)
+        return None
+    streams = msgspec.json.decode(held_back or "[]", type=list[tuple[str, str, str]])
+    return Batch(messages, reached, set(streams), now)
+
+
+def _busy(lists: Sequence[Sequence[Stored]], partitions: int) -> set[int]:
+    """The partitions that make up more than their share of what was read for so many."""
+    counts = Counter(message.partition for rows in lists for message in rows)
+    fair = SHARE * counts.total() / partitions
+    return {partition for partition, count in counts.items() if count > fair}

@@ -1,0 +1,145 @@
+"""Intents of effects, and the claims of workers on them.
+
+A claim is a token in the intent's row that lapses by the database's clock. Whoever ends the intent
+or puts it off must still have it: the statement fails the transaction otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from . import parking
+from .burial import DESK
+from .database import Connection
+from .delivery import Delivery
+from .errors import ContractError
+from .log import ENVELOPE, Stored
+from .messages import Message
+from .registry import handler_named
+from .rows import Statement
+from .tables import ServiceTables
+
+CLAIM_SECONDS = 12.0
+"""How long a claim lasts; a provider's own time-out must be well below it."""
+RECENT, ALWAYS = 5.0, 1e9
+"""Seconds for which an intent may have been due. What was deleted still lies in the index while
+somebody reads an old snapshot; looking at the last seconds only does not wade through it."""
+
+
+@dataclass
+class Claim:
+    """One intent that this worker may carry out until the claim lapses."""
+
+    id: Any
+    token: Any
+    attempts: int
+    lost: int
+    delivery: Delivery
+    results: Any = None
+    at_once: bool = True
+    """Whether its answers are carried out in the commit that ends it, or go through the log."""
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next attempt."""
+        return float(self.delivery.retry_after[self.delivery.attempt - 1])
+
+
+def take(
+    conn: Connection, tables: ServiceTables, most: int, partitions: Sequence[int], recent: float
+) -> list[Claim]:
+    """Claim intents that have been due for at most `recent` seconds, some of each partition, so
+    that a busy one does not stand before the others."""
+    found = f"""SELECT found.id, found.due_at FROM unnest(%b::int[]) AS own(number), LATERAL (
+            SELECT id, due_at FROM "{tables.effect._meta.db_table}"
+            WHERE partition = own.number AND due_at <= (SELECT messaging_now())
+              AND due_at > (SELECT messaging_now()) - make_interval(secs => %b::float8)
+            ORDER BY due_at LIMIT %b::int FOR UPDATE SKIP LOCKED) AS found
+        LIMIT %b::int"""
+    return _claim(conn, tables, found, (list(partitions), recent, max(most // 8, 4), most))
+
+
+def take_admitted(conn: Connection, tables: ServiceTables, admitted: list[Any]) -> list[Claim]:
+    """Claim these intents, as far as they are due and nobody else claims them."""
+    found = f"""SELECT id, due_at FROM "{tables.effect._meta.db_table}"
+        WHERE id = ANY(%b::uuid[]) AND due_at <= messaging_now()
+        ORDER BY due_at FOR UPDATE SKIP LOCKED"""
+    return _claim(conn, tables, found, (admitted,))
+
+
+def waiting(conn: Connection, services: Sequence[ServiceTables]) -> list[bool]:
+    """Whether each service has an intent that is due, in one statement."""
+    questions = ", ".join(
+        f"""EXISTS (SELECT FROM generate_series(0, %b::int - 1) AS own(number), LATERAL (
+                SELECT FROM "{tables.effect._meta.db_table}"
+                WHERE partition = own.number AND due_at <= (SELECT messaging_now()) LIMIT 1) AS due)"""
+        for tables in services
+    )
+    partitions = [settings.MESSAGING_PARTITIONS] * len(services)
+    return list(conn.execute(f"SELECT {questions}", partitions).fetchone() or ())
+
+
+def ends(tables: ServiceTables, claims: Sequence[Claim]) -> Iterator[Statement]:
+    """The statements that end intents or put them off, and fail if a claim is not ours any more."""
+    effects = tables.effect._meta.db_table
+    again = [c for c in claims if c.delivery.error and not c.delivery.given_up]
+    ended = [c for c in claims if not c.delivery.error or c.delivery.given_up]
+    ours = "e.id = u.id AND e.token = u.token AND e.due_at > (SELECT messaging_now())"
+    held = "SELECT messaging_require(count(*) = %b::int, 'claim lost') FROM done"
+    if ended:
+        sql = f"""WITH done AS (
+                DELETE FROM "{effects}" e USING unnest(%b::uuid[], %b::uuid[]) AS u(id, token)
+                WHERE {ours} RETURNING 1) {held}"""
+        yield sql, ([c.id for c in ended], [c.token for c in ended], len(ended))
+    if again:
+        sql = f"""WITH done AS (
+                UPDATE "{effects}" e SET attempts = u.attempts, claims = u.claims, token = NULL,
+                    error = u.error, due_at = messaging_now() + make_interval(secs => u.wait)
+                FROM unnest(%b::uuid[], %b::uuid[], %b::int[], %b::int[], %b::text[], %b::float8[])
+                    AS u(id, token, attempts, claims, error, wait)
+                WHERE {ours} RETURNING 1) {held}"""
+        yield (
+            sql,
+            (
+                [c.id for c in again],
+                [c.token for c in again],
+                [c.delivery.attempt for c in again],
+                [c.delivery.attempt + c.lost for c in again],
+                [c.delivery.error for c in again],
+                [c.wait for c in again],
+                len(again),
+            ),
+        )
+
+
+def _claim(
+    conn: Connection, tables: ServiceTables, found: str, values: Sequence[Any]
+) -> list[Claim]:
+    names = ", ".join(f"e.{name}" for name in ENVELOPE)
+    rows = conn.execute(
+        f"""WITH due AS ({found})
+            UPDATE "{tables.effect._meta.db_table}" e
+            SET token = gen_random_uuid(), claims = claims + 1,
+                due_at = messaging_now() + make_interval(secs => %b::float8)
+            FROM due WHERE e.id = due.id
+            RETURNING e.id, e.token, e.attempts, e.claims, e.handler, due.due_at,
+                      {names}, e.recorded_at, e.redriven""",
+        (*values, CLAIM_SECONDS),
+    ).fetchall()
+    return [_claimed(row) for row in rows]
+
+
+def _claimed(row: Sequence[Any]) -> Claim:
+    effect, token, attempts, claims, name, due_at, *envelope, recorded_at, redriven = row
+    stored = Stored(*(0, *envelope, recorded_at, DESK if redriven else ""))
+    delivery = Delivery(stored, Message(), handler_named(name), attempts + 1, due_at=due_at)
+    try:
+        delivery.message = stored.message()
+    except ContractError as error:
+        delivery.attempt, delivery.error = parking.GIVE_UP, f"unreadable: {error}"
+        delivery.reason = "unreadable"
+    return Claim(effect, token, attempts, claims - attempts - 1, delivery)
