@@ -138,7 +138,10 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "ecommerce" / "templates", BASE_DIR / "ecommerce" / "web" / "templates"],
+        "DIRS": [
+            BASE_DIR / "ecommerce" / "templates",
+            BASE_DIR / "ecommerce" / "web" / "templates",
+        ],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
