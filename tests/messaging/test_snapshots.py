@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import pytest
+from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -81,12 +82,14 @@ def test_one_of_another_shape_is_ignored_and_replaced() -> None:
 def test_the_shape_is_that_of_the_code_the_columns_and_the_contracts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Changed(StockItem):
-        class Meta:
-            app_label, proxy = "inventory", True
+    with isolate_apps("inventory"):
 
-        def apply(self, event: object) -> None:
-            """Something else."""
+        class Changed(StockItem):
+            class Meta:
+                app_label, proxy = "inventory", True
+
+            def apply(self, event: object) -> None:
+                """Something else."""
 
     shape = shape_of(StockItem)
     assert shape_of(Changed) != shape
