@@ -7,7 +7,7 @@ PY := .venv/bin/python
 UV := $(PY) -m uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint format types imports migrations check bench lock clean runtime development
+.PHONY: help run test test-all storm lint format types imports migrations check bench lock clean runtime development
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -16,13 +16,16 @@ run: runtime ## set up and run the whole platform on http://localhost:8000 (PORT
 	@exec env PORT="$(PORT)" $(PY) manage.py serve
 
 test: development ## run the tests, on a database of their own
-	@echo "Without the tests on RabbitMQ, in a browser and of chaos, which are in make test-all."
+	@echo "Without the tests on RabbitMQ and in a browser, which are in make test-all."
 	@$(PY) -m pytest $(ARGS)
 
-test-all: development ## run all tests; RabbitMQ and Chromium are installed when root runs it
+test-all: development ## run all tests but the storm; root gets RabbitMQ and Chromium installed
 	@.ci/packages
 	@$(PY) -m pytest $(ARGS)
-	@$(PY) -m pytest -m "rabbitmq or browser or chaos" $(ARGS)
+	@$(PY) -m pytest -m "rabbitmq or browser" $(ARGS)
+
+storm: development ## 2,000 orders while workers are killed and frozen (CHAOS_SEED=7 CHAOS_SECONDS=120)
+	@$(PY) -m pytest -m chaos -n 0 -s tests/chaos $(ARGS)
 
 lint: development ## check style and format
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

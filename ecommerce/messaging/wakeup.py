@@ -34,12 +34,6 @@ ELSEWHERE_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = "messaging"
-COALESCE_SECONDS = 0.005
-RETRY_SECONDS = 1.0
-LISTEN_SECONDS = 0.5
-"""How long a listener may take to notice that it shall stop."""
-ELSEWHERE_SECONDS = 0.2
 
 
 class Notifier(threading.Thread):

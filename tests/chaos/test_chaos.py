@@ -18,6 +18,7 @@ from django.db import connections
 
 from ecommerce.messaging.database import connect
 from ecommerce.messaging.services import services
+from ecommerce.messaging.worker import Worker
 from orders.models import Order
 from tests.chaos.crowd import Purchase, open_shops, place_all, plan
 from tests.chaos.storm import Storm, crew
@@ -65,8 +66,10 @@ def out_of_order() -> list[tuple[object, ...]]:
     return found
 
 
-def unfinished() -> list[tuple[str, str]]:
-    return list(Order.objects.exclude(status__in=ENDED).values_list("order_id", "status"))
+def unfinished() -> list[tuple[object, ...]]:
+    """Orders that have not ended, and parcels that are still asked for."""
+    orders = Order.objects.exclude(status__in=ENDED).values_list("order_id", "status")
+    return [*orders, *questions("SELECT stream, handler FROM shipping_effect")]
 
 
 def standstill() -> dict[str, list[tuple[object, ...]]]:
@@ -120,11 +123,16 @@ def weather(
     print(*storm.strokes, sep="\n")
 
     try:
-        until(lambda: not unfinished(), seconds=CALM_SECONDS)
+        until(
+            lambda: not any([*(each.tend() for each in members), *unfinished()]),
+            seconds=CALM_SECONDS,
+        )
     except AssertionError:
         raise AssertionError(
             f"{len(unfinished())} not at their end: {unfinished()[:20]}; {standstill()}"
         ) from None
+    platform.stop_programs()
+    until(lambda: Worker().drain(CALM_SECONDS) == 0, seconds=CALM_SECONDS)  # read models follow
     platform.audit()
     call_command("audit", "--rebuild")
     assert_ends_fit(purchases)
@@ -150,6 +158,6 @@ def test_a_short_storm(platform: Platform, valkey: Valkey, tmp_path: Path) -> No
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600 + 3 * int(LONG))
+@pytest.mark.timeout(900 + 3 * int(LONG))
 def test_a_long_storm(platform: Platform, valkey: Valkey, tmp_path: Path) -> None:
     weather(platform, valkey, tmp_path, orders=2000, seconds=LONG)

@@ -34,6 +34,8 @@ LEDGERS = {
 GATE = 7411
 WAITING = f"FROM pg_locks WHERE NOT granted AND classid = {GATE} AND objid = %b::int::oid"
 MANAGE = settings.BASE_DIR / "manage.py"
+STOP_SECONDS = 45.0
+"""A Celery worker that is told to stop ends its task first, which may take 30 s."""
 
 
 def gate_of(service: str) -> int:
@@ -81,7 +83,7 @@ class Program:
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         try:
-            self._process.wait(20)
+            self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"it did not stop; see {self.log.read_text()}") from None
