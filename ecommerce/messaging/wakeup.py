@@ -35,7 +35,6 @@ ELSEWHERE_SECONDS = 0.2
 logger = logging.getLogger(__name__)
 
 
-
 class Notifier(threading.Thread):
     """Sends NOTIFY to one database, at most once per COALESCE_SECONDS."""
 
