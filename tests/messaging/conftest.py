@@ -15,6 +15,7 @@ from tests.messaging import declaring
 from tests.messaging import elsewhere as another
 from tests.messaging.calls import Caller, Gateway
 from tests.messaging.elsewhere import Elsewhere
+from tests.messaging.letters import Faults, failing_handler
 from tests.messaging.steps import Puppet
 
 
@@ -135,3 +136,15 @@ def gateway(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     monkeypatch.setitem(gateways._adapters, "watched", made)
     settings.PAYMENT_GATEWAY = "watched"
     return made
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """What the handler `analytics.note` raises for."""
+    return failing_handler()
+
+
+@pytest.fixture
+def worker(puppet: Callable[..., Puppet], faults: Faults) -> Puppet:
+    """A worker of analytics, which has that handler."""
+    return puppet("analytics", "worker")

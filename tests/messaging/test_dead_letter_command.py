@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,11 @@ from django.core.management import CommandError, call_command
 from ecommerce.messaging import desk
 from ecommerce.messaging.services import service
 from notifications.contracts import SendNotification
-from tests.messaging.letters import Faults, bury, failing_handler, letter_of, letters, states, trail
+from tests.messaging.letters import Faults, bury, letter_of, letters, states, trail
 from tests.messaging.steps import Puppet
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 NOBODY = uuid.UUID(int=7)
-
-
-@pytest.fixture
-def faults() -> Faults:
-    return failing_handler()
-
-
-@pytest.fixture
-def worker(puppet: Callable[..., Puppet], faults: Faults) -> Puppet:
-    return puppet("analytics", "worker")
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from tests.messaging.letters import (
     ANALYTICS,
     Faults,
     bury,
-    failing_handler,
     letters,
     noted,
     one,
@@ -31,16 +30,6 @@ from tests.messaging.letters import (
 from tests.messaging.steps import Puppet, counts, fetch, write
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-@pytest.fixture
-def faults() -> Faults:
-    return failing_handler()
-
-
-@pytest.fixture
-def worker(puppet: Callable[..., Puppet], faults: Faults) -> Puppet:
-    return puppet("analytics", "worker")
 
 
 def try_again(worker: Puppet) -> int:

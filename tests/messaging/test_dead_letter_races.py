@@ -19,7 +19,6 @@ from tests.messaging.conftest import Clock
 from tests.messaging.letters import (
     Faults,
     bury,
-    failing_handler,
     letters,
     noted,
     one,
@@ -30,16 +29,6 @@ from tests.messaging.letters import (
 from tests.messaging.steps import PATIENCE, Altered, Puppet, counts, fetch, until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-@pytest.fixture
-def faults() -> Faults:
-    return failing_handler()
-
-
-@pytest.fixture
-def worker(puppet: Callable[..., Puppet], faults: Faults) -> Puppet:
-    return puppet("analytics", "worker")
 
 
 class Slow:

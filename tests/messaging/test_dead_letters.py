@@ -31,16 +31,6 @@ from tests.messaging.steps import Puppet, counts, fetch, write
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
-@pytest.fixture
-def faults() -> Faults:
-    return failing_handler()
-
-
-@pytest.fixture
-def worker(puppet: Callable[..., Puppet], faults: Faults) -> Puppet:
-    return puppet("analytics", "worker")
-
-
 def test_letters_that_died_of_the_same_thing_have_one_cause(worker: Puppet, faults: Faults) -> None:
     bury(worker, faults, 13, 14, product="apple")
     bury(worker, faults, 15, product="pear")
