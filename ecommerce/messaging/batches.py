@@ -15,7 +15,6 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-import msgspec
 from django.conf import settings
 from psycopg import Cursor
 
@@ -94,7 +93,7 @@ def look(
     return Look(readings, lagging)
 
 
-def found(asked: Look, leases: Leases, now: datetime, held_back: str | None) -> Batch | None:
+def found(asked: Look, leases: Leases, now: datetime, held_back: parking.HeldBack) -> Batch | None:
     """The batch that the answers are; None, and the leases are moved on, when nothing is new."""
     reached = Reached({}, asked.lagging, {})
     keeping_up, lagging = [], []
@@ -121,8 +120,7 @@ def found(asked: Look, leases: Leases, now: datetime, held_back: str | None) -> 
     if not messages:
         leases.advance(reached)
         return None
-    streams = msgspec.json.decode(held_back or "[]", type=list[tuple[str, str, str]])
-    return Batch(messages, reached, set(streams), now)
+    return Batch(messages, reached, held_back, now)
 
 
 def _busy(lists: Sequence[Sequence[Stored]], partitions: int) -> set[int]:

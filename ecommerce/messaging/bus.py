@@ -29,7 +29,7 @@ from .registry import Handler, handlers_of
 from .rows import Workspace
 from .services import service
 from .tables import ServiceTables
-from .transactions import rollback
+from .transactions import load, rollback
 
 __all__ = ["IdempotencyRequest", "Outcome", "Response", "execute"]
 
@@ -99,7 +99,6 @@ def execute(
                     raise
                 attempt += 1
             else:
-                wakeup.wake(owner.database)
                 return outcome
 
 
@@ -128,9 +127,7 @@ def _transaction(conn: Connection, request: Request) -> Outcome:
     delivery = Delivery(stored, request.command, request.handler)
     workspace = Workspace()
     delivery.want(workspace)
-    with conn.pipeline():
-        cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
-    workspace.fetched(cursors)
+    load(conn, workspace)
     work = Work(request.handler.service, workspace)
     started = time.perf_counter_ns()
     call(delivery, work, now)
@@ -146,6 +143,8 @@ def _transaction(conn: Connection, request: Request) -> Outcome:
     with conn.pipeline():
         results = [conn.execute(*statement) for statement in statements]
         conn.execute("COMMIT")
+    perform: tuple[wakeup.Kind, ...] = ("perform",) if work.effects else ()
+    wakeup.wake(service(request.handler.service).database, "deliver", "show", *perform)
     token = ""
     if work.messages:
         (position,) = results[-1].fetchall()[-1]

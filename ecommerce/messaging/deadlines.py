@@ -20,7 +20,7 @@ from .messages import Message
 from .models import Row, uuid7
 from .rows import table
 from .tables import ServiceTables
-from .transactions import rollback
+from .transactions import transaction
 
 MOST = 500
 """Rows taken by one sweep."""
@@ -60,8 +60,7 @@ def sweeps(service: str, tables: ServiceTables) -> list[Sweep]:
 def _send(conn: Connection, deadline: Deadline, tables: ServiceTables) -> int:
     rows = table(deadline.model)
     columns = ", ".join(column.read for column in rows.columns)
-    conn.execute("BEGIN")
-    try:
+    with transaction(conn):
         found = conn.execute(
             f"""SELECT {columns}, messaging_now() FROM {rows.name} t
                 WHERE t."{deadline.column}" <= messaging_now()
@@ -78,10 +77,6 @@ def _send(conn: Connection, deadline: Deadline, tables: ServiceTables) -> int:
                 )
                 for statement in append(tables, messages):
                     conn.execute(*statement)
-        conn.execute("COMMIT")
-    except BaseException:
-        rollback(conn)
-        raise
     return len(found)
 
 

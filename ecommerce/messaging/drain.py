@@ -145,8 +145,9 @@ class Drain:
 
     def _one_by_one(self, conn: Connection, batch: Batch) -> None:
         for message in batch.messages:
-            held_back = parking.held_back(conn, self.tables, sorted(self.leases.held)).fetchall()
-            self._deliver(conn, _alone(message, replace(batch, held_back=set(held_back))))
+            state = parking.state(conn, [(self.tables, sorted(self.leases.held))])
+            _, (held_back,) = parking.stated(state)
+            self._deliver(conn, _alone(message, replace(batch, held_back=held_back)))
         self._commit(conn, [], batch.reached, batch.now)
 
     def _handler_by_handler(self, conn: Connection, batch: Batch) -> None:
@@ -277,8 +278,7 @@ def look_for(
             return
         held = [(drain.tables, sorted(drain.leases.held)) for drain, _ in looks]
         state = parking.state(conn, held)
-    now, *held_back = state.fetchone() or (None,)
-    assert now is not None
+    now, held_back = parking.stated(state)
     for (drain, asked), streams in zip(looks, held_back, strict=True):
         drain.batch = found(asked, drain.leases, now, streams)
 

@@ -31,7 +31,7 @@ from .messages import Message, contract_of
 from .names import carried_out_here
 from .registry import Handler, handlers_of
 from .services import ServiceConfig
-from .transactions import commit, fenced, lost, rollback
+from .transactions import ask, commit, fenced, lost, rollback
 
 logger = logging.getLogger(__name__)
 
@@ -172,14 +172,11 @@ class Effects:
                 conn.execute("BEGIN")
                 for statement in ends(tables, claims):
                     conn.execute(*statement)
-                clock = conn.execute("SELECT messaging_now()")
                 partitions = sorted({delivery.stored.partition for delivery in deliveries})
-                parked = parking.held_back(conn, tables, partitions)
-                cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
-            (now,) = clock.fetchone() or (None,)
-            assert now is not None
+                state = parking.state(conn, [(tables, partitions)])
+                cursors = ask(conn, workspace)
+            now, (held_back,) = parking.stated(state)
             workspace.fetched(cursors)
-            held_back = set(parked.fetchall())
             for delivery in deliveries:
                 if delivery.stream in held_back:
                     delivery.error = ""

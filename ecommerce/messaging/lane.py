@@ -18,7 +18,7 @@ from .database import Connection, connect
 from .drain import Drain, look_for
 from .errors import Fenced
 from .idempotency import forget_expired
-from .leases import HEARTBEAT_SECONDS, hold_all, renewal
+from .leases import HEARTBEAT_SECONDS, hold_all
 from .log import horizons
 from .relay import Relay
 from .services import ServiceConfig, services
@@ -156,8 +156,8 @@ class Lane:
             return
         with connect(self.alias) as conn, conn.pipeline():
             for drain in self.drains:
-                if held := list(drain.leases.held.values()):
-                    conn.execute(*renewal(drain.tables, self.worker, held))
+                if drain.leases.held:
+                    conn.execute(*drain.leases.renewal(positions=False))
 
     def sign_off(self) -> None:
         """Give the leases back, so that nobody has to wait until they expire."""
@@ -197,8 +197,7 @@ class Lane:
         if drain.effects:
             wakeup.wake(self.alias, "perform", elsewhere=False)
         kinds: list[wakeup.Kind] = ["show"]
-        held = set.intersection(*(set(each.leases.held) for each in self.drains))
-        if not drain.sent <= held:
+        if not all(drain.sent <= each.leases.held.keys() for each in self.drains):
             kinds.append("deliver")
         wakeup.wake(self.alias, *kinds)
         drain.sent.clear()

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -200,12 +201,15 @@ class Leases:
         """Whether a former holder of one of these partitions was lost at work."""
         return any(lease.takeovers for lease in self.held.values())
 
-    def renewal(self) -> Statement:
+    def renewal(self, *, positions: bool = True) -> Statement:
         """The statement that renews the leases that have not expired; it returns their positions,
-        after those in memory are stored, if these are certain."""
-        leases = [self.held[number] for number in sorted(self.held)]
-        positions = [
-            msgspec.json.encode(lease.positions).decode() if self.certain else None
+        after those in memory are stored, if they shall be and are certain.
+
+        Another thread than the one that delivers must not store them: they may be moving.
+        """
+        leases = sorted(self.held.values(), key=attrgetter("number"))  # the order of row locks
+        stored = [
+            msgspec.json.encode(lease.positions).decode() if positions and self.certain else None
             for lease in leases
         ]
         sql = f"""
@@ -217,7 +221,7 @@ class Leases:
               AND p.expires_at > messaging_now()
             RETURNING p.number, p.positions"""
         numbers, tokens = [lease.number for lease in leases], [lease.token for lease in leases]
-        return sql, (LEASE_SECONDS, numbers, tokens, positions, self.worker)
+        return sql, (LEASE_SECONDS, numbers, tokens, stored, self.worker)
 
     def _give_back(self, conn: Connection, numbers: list[int]) -> None:
         if not numbers:
@@ -304,16 +308,3 @@ def _hold(conn: Connection, services: Sequence[Leases]) -> None:
     answered = iter(row or ())
     for each in services:
         each.share(conn, next(answered), next(answered), next(answered))
-
-
-def renewal(tables: ServiceTables, worker: str, leases: Iterable[Lease]) -> Statement:
-    """The statement that renews leases that have not expired, and nothing else of them."""
-    leases = sorted(leases, key=lambda lease: lease.number)  # the order in which rows are locked
-    sql = f"""
-        UPDATE "{tables.partition._meta.db_table}" p
-        SET expires_at = messaging_now() + make_interval(secs => %b::float8)
-        FROM unnest(%b::int[], %b::bigint[]) AS u(number, token)
-        WHERE p.number = u.number AND p.token = u.token AND p.owner = %b::text
-          AND p.expires_at > messaging_now()"""
-    numbers, tokens = [lease.number for lease in leases], [lease.token for lease in leases]
-    return sql, (LEASE_SECONDS, numbers, tokens, worker)

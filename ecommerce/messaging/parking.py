@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+import msgspec
 from psycopg import Cursor
 
 from . import burial
@@ -42,19 +43,11 @@ LOGGED = (
 """What differs between the deliveries of a batch."""
 
 
-def held_back(conn: Connection, tables: ServiceTables, partitions: list[int]) -> Cursor[Any]:
-    """Ask which (handler, tenant, stream) have a parked delivery in these partitions."""
-    return conn.execute(
-        f'SELECT DISTINCT handler, tenant, stream FROM "{tables.parked._meta.db_table}" '
-        "WHERE partition = ANY(%b::int[])",
-        (partitions,),
-    )
-
-
 def state(
     conn: Connection, services: Sequence[tuple[ServiceTables, Sequence[int]]]
 ) -> Cursor[tuple[Any, ...]]:
-    """Ask the clock, and as `held_back` for each service with its partitions, in one statement."""
+    """Ask the clock, and for each service which (handler, tenant, stream) have a parked delivery in
+    some partitions, in one statement: what `stated` takes."""
     questions = "".join(
         f""", (SELECT json_agg(DISTINCT jsonb_build_array(handler, tenant, stream))::text
                FROM "{tables.parked._meta.db_table}" WHERE partition = ANY(%b::int[]))"""
@@ -62,6 +55,14 @@ def state(
     )
     sql = f"SELECT messaging_now(){questions}"
     return conn.execute(sql, [list(partitions) for _, partitions in services])
+
+
+def stated(answer: Cursor[tuple[Any, ...]]) -> tuple[datetime, list[HeldBack]]:
+    """The clock, and what is held back in each service."""
+    now, *held_back = answer.fetchone() or (None,)
+    assert now is not None
+    kind = list[tuple[str, str, str]]
+    return now, [set(msgspec.json.decode(text or "[]", type=kind)) for text in held_back]
 
 
 def settle(

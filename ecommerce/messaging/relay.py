@@ -18,7 +18,7 @@ from .database import Connection
 from .log import ENVELOPE, ENVELOPE_ARRAYS, horizons
 from .registry import handlers
 from .services import ServiceConfig
-from .transactions import rollback
+from .transactions import transaction
 
 BATCH = 1000
 COLUMNS = ", ".join(ENVELOPE)
@@ -43,8 +43,7 @@ class Relay:
         Nothing when the target has run handlers that this code lacks: it may want more names.
         """
         begin(self.target_conn, self.target, self.source.label)
-        self.target_conn.execute("BEGIN")
-        try:
+        with transaction(self.target_conn):
             cursors = self.target.tables.relay._meta.db_table
             row = self.target_conn.execute(
                 f"""SELECT position FROM "{cursors}" WHERE source = %b AND NOT EXISTS (
@@ -52,12 +51,7 @@ class Relay:
                         WHERE name <> ALL(%b::text[])) FOR UPDATE SKIP LOCKED""",
                 (self.source.label, [handler.name for handler in handlers(self.target.label)]),
             ).fetchone()
-            copied = 0 if row is None else self._copy_after(row[0])
-            self.target_conn.execute("COMMIT")
-        except BaseException:
-            rollback(self.target_conn)
-            raise
-        return copied
+            return 0 if row is None else self._copy_after(row[0])
 
     def _copy_after(self, position: int) -> int:
         log = self.source.tables.log._meta.db_table

@@ -31,7 +31,7 @@ from .log import Outgoing, append, outgoing
 from .messages import Message, contract_of
 from .models import uuid7
 from .tables import ServiceTables
-from .transactions import rollback
+from .transactions import transaction
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +128,7 @@ def sweeps(service: str, tables: ServiceTables) -> list[Sweep]:
 
 def _send_due(conn: Connection, own: dict[str, Scheduled], tables: ServiceTables) -> int:
     table = tables.schedule._meta.db_table
-    conn.execute("BEGIN")
-    try:
+    with transaction(conn):
         rows = conn.execute(
             f"""SELECT name, rule, due_at, messaging_now() FROM "{table}"
                 WHERE due_at <= messaging_now() ORDER BY name FOR UPDATE SKIP LOCKED"""
@@ -155,10 +154,6 @@ def _send_due(conn: Connection, own: dict[str, Scheduled], tables: ServiceTables
                 )
             for statement in append(tables, messages) if messages else ():
                 conn.execute(*statement)
-        conn.execute("COMMIT")
-    except BaseException:
-        rollback(conn)
-        raise
     return len(messages)
 
 

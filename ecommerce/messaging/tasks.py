@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 import psycopg
 from celery import shared_task
@@ -45,20 +46,20 @@ def drain() -> int:
 @shared_task(name=transports.RECEIVE, ignore_result=True)
 def receive(body: str) -> None:
     """Store a batch from another database, and tell how far the inbox has come."""
-    try:
-        transports.receive(body)
-    except (ContractError, WiringError) as error:
-        set_aside(body, str(error))
-    except (psycopg.OperationalError, PoolTimeout) as error:
-        logger.warning("cannot receive, it will be sent again: %s", describe(error))
+    _carry_out(transports.receive, body, "cannot receive, it will be sent again: %s")
 
 
 @shared_task(name=transports.CONFIRM, ignore_result=True)
 def confirm(body: str) -> None:
     """Note how far another database has come; its sender is woken and sends what is next."""
+    _carry_out(transports.confirm, body, "cannot note a receipt, there will be another: %s")
+
+
+def _carry_out(step: Callable[[str], None], body: str, away: str) -> None:
+    """Take a step, unless nobody can read the body, or the database is away."""
     try:
-        transports.confirm(body)
+        step(body)
     except (ContractError, WiringError) as error:
         set_aside(body, str(error))
     except (psycopg.OperationalError, PoolTimeout) as error:
-        logger.warning("cannot note a receipt, there will be another: %s", describe(error))
+        logger.warning(away, describe(error))

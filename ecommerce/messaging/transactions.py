@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
+from psycopg import Cursor
 
 from .database import Connection
 from .errors import Fenced
@@ -20,7 +22,8 @@ def begin(conn: Connection, workspace: Workspace) -> None:
     """Begin a transaction, and fetch and lock all rows that a workspace wants, in one round trip."""
     with conn.pipeline():
         conn.execute("BEGIN")
-        load(conn, workspace)
+        cursors = ask(conn, workspace)
+    workspace.fetched(cursors)
 
 
 @contextmanager
@@ -38,8 +41,13 @@ def transaction(conn: Connection, begin: str = "BEGIN") -> Iterator[None]:
 def load(conn: Connection, workspace: Workspace) -> None:
     """Fetch and lock all rows that a workspace wants, in one round trip."""
     with conn.pipeline():
-        cursors = [conn.execute(*select, binary=True) for select in workspace.selects()]
+        cursors = ask(conn, workspace)
     workspace.fetched(cursors)
+
+
+def ask(conn: Connection, workspace: Workspace) -> list[Cursor[tuple[Any, ...]]]:
+    """Ask, inside a pipeline, for all rows that a workspace wants: what its `fetched` takes."""
+    return [conn.execute(*select, binary=True) for select in workspace.selects()]
 
 
 def commit(conn: Connection, statements: Sequence[Statement]) -> None:
