@@ -122,7 +122,7 @@ def number(request: ApiRequest, number: int) -> int:
 def fails(request: ApiRequest, how: str) -> None:
     """Go wrong."""
     raise {
-        "bug": ValueError("the secret is 42"),
+        "bug": ValueError("the secret is swordfish"),
         "away": OperationalError("connection to server at 10.0.0.1 failed"),
         "price": Conflict("the price changed", code="price-changed", currentPrice=1999),
     }[how]
