@@ -398,8 +398,13 @@ if CELERY_BROKER_URL.startswith(("redis", "rediss", "sentinel")):
     }
 elif CELERY_BROKER_URL.startswith("amqp"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}
-    # In a cluster such a queue outlives its node.
-    CELERY_TASK_DEFAULT_QUEUE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = "quorum"
+    # In a cluster, quorum queues outlive their node.
+    RABBITMQ_QUEUE_TYPE = os.environ.get("RABBITMQ_QUEUE_TYPE") or "classic"
+    if RABBITMQ_QUEUE_TYPE not in {"classic", "quorum"}:
+        raise ImproperlyConfigured(
+            f"RABBITMQ_QUEUE_TYPE is {RABBITMQ_QUEUE_TYPE!r}. Use classic or quorum."
+        )
+    CELERY_TASK_DEFAULT_QUEUE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = RABBITMQ_QUEUE_TYPE
 elif CELERY_BROKER_URL.startswith(("sqs", "azureservicebus")):
     CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60, "wait_time_seconds": 5}
 

@@ -10,6 +10,7 @@ urlpatterns = [
     path("", pages.landing, name="landing"),
     path("admin/", admin.site.urls),
     path("", include("customers.pages")),
+    path("", include("ecommerce.console.pages")),
     path("", include("ecommerce.api")),
 ]
 if not settings.PRODUCTION:

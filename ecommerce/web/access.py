@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.utils import check_csrf
 
@@ -25,6 +29,8 @@ from ecommerce.identity.models import ApiToken, User
 from ecommerce.identity.scopes import Scope
 from ecommerce.messaging import tenancy
 from ecommerce.messaging.errors import Forbidden, NotFound, Refused
+
+View = Callable[..., HttpResponse]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -105,6 +111,36 @@ def allow(*scopes: Scope) -> Rule:
 
 
 public = Rule()
+
+
+def page_for(*scopes: Scope) -> Callable[[View], View]:
+    """Decorator of a page: only callers with any one of these scopes see it.
+
+    Somebody who is not signed in is asked to, somebody else gets 403. In development every visitor
+    from this machine may (`SHOP_OPEN`), whoever they are signed in as. The caller is `request.auth`.
+    """
+    rule = allow(*scopes)
+
+    def restrict(view: View) -> View:
+        @wraps(view)
+        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                caller = rule(request)
+            except Unauthenticated:
+                return redirect_to_login(request.get_full_path())
+            except Forbidden as refusal:
+                open_caller = _open_caller(request)
+                if open_caller is None or refusal.code == "csrf-failed":
+                    raise PermissionDenied(refusal.detail) from refusal
+                caller = open_caller
+                tenancy.act_for(caller.tenant)
+            request.auth = caller  # type: ignore[attr-defined]
+            return view(request, *args, **kwargs)
+
+        page.rule = rule  # type: ignore[attr-defined]
+        return page
+
+    return restrict
 
 
 def anonymous() -> Caller:

@@ -45,6 +45,9 @@ class Broker(Protocol):
     def forget(self) -> None:
         """Lose every message."""
 
+    def log(self) -> str:
+        """What it has written about itself."""
+
 
 class Valkey:
     def __init__(self, directory: Path) -> None:
@@ -77,6 +80,9 @@ class Valkey:
     def forget(self) -> None:
         with closing(redis.Redis(unix_socket_path=str(self._socket))) as client:
             client.flushall()
+
+    def log(self) -> str:
+        return ""
 
 
 class RabbitMQ:
@@ -123,6 +129,9 @@ class RabbitMQ:
             for queue in ("messaging.analytics", "messaging.inventory", "messaging.orders"):
                 with suppress(conn.channel_errors):
                     channel.queue_purge(queue)
+
+    def log(self) -> str:
+        return (self._directory / "output").read_text(errors="replace")
 
     def _is_ready(self) -> bool:
         try:

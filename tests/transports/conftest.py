@@ -62,14 +62,16 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture
-def broker(request: pytest.FixtureRequest) -> Broker | None:
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker | None]:
     """The broker of this transport, awake and empty."""
     if request.param == "in-process":
-        return None
+        yield None
+        return
     server: Broker = request.getfixturevalue(request.param)
     server.start()
     server.forget()
-    return server
+    yield server
+    print(server.log()[-6000:])
 
 
 @pytest.fixture

@@ -24,6 +24,10 @@ def start(**variables: str) -> str:
     [
         ({"MESSAGING_TRANSPORT": "pigeons"}, "Use in-process or celery."),
         ({"MESSAGING_TRANSPORT": "celery"}, "Set CELERY_BROKER_URL"),
+        (
+            {"CELERY_BROKER_URL": "amqp://localhost:1//", "RABBITMQ_QUEUE_TYPE": "stream"},
+            "Use classic or quorum.",
+        ),
         ({"WORKER_SERVICES": "orders,nobody"}, "WORKER_SERVICES names ['nobody']"),
         ({"MESSAGING_TRANSPORT": "celery"} | BROKER, "ecommerce.celery.publish"),
     ],
