@@ -99,7 +99,12 @@ CHANGES: dict[tuple[str, str], tuple[Change, ...]] = {
             "notifications_notification", {"status": "Queued", "provider_id": "", "sent_at": None}
         ),
     ),
-    ("notifications", "notifications.PrepareNotification"): (
+    ("notifications", "payments.PaymentProcessed"): (
+        New(
+            "notifications_notification", {"status": "Queued", "provider_id": "", "sent_at": None}
+        ),
+    ),
+    ("notifications", "shipping.ShipmentCreated"): (
         New(
             "notifications_notification", {"status": "Queued", "provider_id": "", "sent_at": None}
         ),

@@ -57,6 +57,12 @@ class Recording:
     tables: dict[str, Table]
 
 
+CONFIRMED = "order_confirmation-email"
+TOLD = {
+    "payments.PaymentProcessed": "payment_receipt-email",
+    "shipping.ShipmentCreated": "shipment-sms",
+}
+"""Which notification an event causes."""
 EFFECTS_SEEN = """
     CREATE TABLE {table}_seen AS TABLE {table} WITH NO DATA;
     CREATE FUNCTION {table}_see() RETURNS trigger LANGUAGE plpgsql AS
@@ -138,8 +144,7 @@ def _sent(tables: dict[str, Table], orders: set[str]) -> dict[Any, Sent]:
         fields = msgspec.json.decode(payload)
         order = fields.get("order_id")
         if order in orders:
-            confirmation = f"{order}-order_confirmation-email"
-            told = fields.get("notification_id", confirmation)
+            told = fields.get("notification_id") or f"{order}-{TOLD.get(name, CONFIRMED)}"
             sent[message_id] = Sent(name, order, told, distance)
     return sent
 

@@ -6,47 +6,13 @@ keep their place behind the order's other messages.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Literal
 
-import msgspec
-
 from ecommerce.messaging.messages import Message, Personal, command, event
-from ecommerce.values import Money
 
 Channel = Literal["email", "sms"]
 NotificationType = Literal["order_confirmation", "payment_receipt", "shipment"]
-
-
-class ReceiptDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="payment"):
-    """What a payment receipt says. `paid_at` is an instant in UTC."""
-
-    amount: Money
-    transaction_id: str
-    paid_at: datetime
-
-
-class ShipmentDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="shipment"):
-    """What a shipment's announcement says; with `collection` the customer fetches the goods."""
-
-    carrier: str
-    tracking_number: str
-    estimated_delivery: date
-    collection: bool
-
-
-Details = ReceiptDetails | ShipmentDetails
-
-
-@command(stream="order_id")
-class PrepareNotification(Message):
-    """Render a notification for the customer, who is known now, and queue it; once."""
-
-    notification_id: str
-    order_id: str
-    customer_id: str
-    notification_type: NotificationType
-    details: Details
 
 
 @command(stream="order_id", person="customer_id", tags=("mail",))
@@ -89,17 +55,6 @@ class SaveTemplate(Message):
     subject: str = ""
     text: str = ""
     html: str = ""
-
-
-@event(stream="notification_id")
-class NotificationHeld(Message):
-    """There is something to tell, but the order it is about has not been heard of yet."""
-
-    notification_id: str
-    order_id: str
-    notification_type: NotificationType
-    channel: Channel
-    details: Details
 
 
 @event(stream="notification_id", person="customer_id")

@@ -4,47 +4,37 @@
     PaymentProcessed  → receipt by e-mail
     ShipmentCreated   → tracking number by SMS
 
-Who the customer is, only OrderCreated tells. Payments and shipping may be heard before it: what
-they have to tell then waits, and goes out with the confirmation. So whatever the order between the
-three sources, the same notifications are sent.
-
-The contact is looked up when a notification is prepared, which is when both its cause and the
-order are known. If the customer has left no address by then, it is Undeliverable and stays so; a
-contact saved later serves the notifications after it.
+Each event names the customer, so the notifications are the same whatever their order. The contact is
+looked up when a notification is prepared. If the customer has left no address by then, it is
+Undeliverable and stays so; a contact saved later serves the notifications after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import Any
 
-import msgspec
 from django.template import TemplateSyntaxError
 from django.template.exceptions import TemplateDoesNotExist
 
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Invalid, NotFound, Retry
-from ecommerce.messaging.registry import Result, Rows, handles, performs
+from ecommerce.messaging.registry import Result, handles, performs
 from ecommerce.values import Money
 from orders.contracts import OrderCreated, OrderLine
 from payments.contracts import PaymentProcessed
 from shipping.contracts import ShipmentCreated
 
 from .contracts import (
-    Details,
     NotificationFailed,
-    NotificationHeld,
     NotificationQueued,
     NotificationSent,
     NotificationType,
     NotificationUndeliverable,
-    PrepareNotification,
-    ReceiptDetails,
     RecordNotification,
     SaveTemplate,
     SendNotification,
-    ShipmentDetails,
     TemplateSaved,
 )
 from .gateways import ProviderRefused, ProviderUnavailable, provider
@@ -61,91 +51,62 @@ from .models import (
 )
 
 
-def _all_of_order(event: OrderCreated | PaymentProcessed | ShipmentCreated) -> list[str]:
-    return [Notification.id_of(event.order_id, kind) for kind in CHANNELS]
+def _id(kind: NotificationType) -> Callable[[Any], str]:
+    return lambda event: Notification.id_of(event.order_id, kind)
 
 
-@handles(notifications=_all_of_order, own=lambda _: "order_confirmation.email")
+def _template(kind: NotificationType) -> Callable[[Any], str]:
+    return lambda _: f"{kind}.{CHANNELS[kind]}"
+
+
+@handles(notification=_id("order_confirmation"), own=_template("order_confirmation"))
 def confirm_order(
     event: OrderCreated,
-    notifications: Rows[Notification],
-    contact: Contact | None,
-    own: Template | None,
-) -> list[Result]:
-    """Confirm the order, and prepare what was heard of it before the order itself."""
-    if Notification.id_of(event.order_id, "order_confirmation") in notifications:
-        return []
-    confirmation = Notification()
-    return [
-        confirmation,
-        *_tell(
-            confirmation,
-            event.order_id,
-            event.customer_id,
-            "order_confirmation",
-            contact,
-            own,
-            _order_values(event),
-        ),
-        *(
-            PrepareNotification(
-                notification_id=waiting.notification_id,
-                order_id=event.order_id,
-                customer_id=event.customer_id,
-                notification_type=kind,
-                details=waiting.held,
-            )
-            for kind in CHANNELS
-            if (waiting := notifications.get(Notification.id_of(event.order_id, kind)))
-            and waiting.is_waiting
-        ),
-    ]
-
-
-@handles(notifications=_all_of_order)
-def send_receipt(event: PaymentProcessed, notifications: Rows[Notification]) -> list[Result]:
-    """Send a receipt for the captured payment."""
-    details = ReceiptDetails(
-        amount=event.amount,
-        transaction_id=event.transaction_id,
-        paid_at=event.processed_at.astimezone(UTC),
-    )
-    return _prepare_or_hold(event.order_id, "payment_receipt", details, notifications)
-
-
-@handles(notifications=_all_of_order)
-def announce_shipment(event: ShipmentCreated, notifications: Rows[Notification]) -> list[Result]:
-    """Tell the customer the tracking number."""
-    details = ShipmentDetails(
-        carrier=event.carrier,
-        tracking_number=event.tracking_number,
-        estimated_delivery=event.estimated_delivery,
-        collection=event.collection,
-    )
-    return _prepare_or_hold(event.order_id, "shipment", details, notifications)
-
-
-@handles(own=lambda command: f"{command.notification_type}.{CHANNELS[command.notification_type]}")
-def prepare_notification(
-    command: PrepareNotification,
     notification: Notification | None,
     contact: Contact | None,
     own: Template | None,
 ) -> list[Result]:
-    """Render and queue a notification about an order whose customer is known."""
-    if notification is not None and not notification.is_waiting:
+    """Confirm the order."""
+    if notification is not None:
         return []
-    row = notification or Notification()
-    results = _tell(
-        row,
-        command.order_id,
-        command.customer_id,
-        command.notification_type,
-        contact,
-        own,
-        {"order_id": command.order_id} | msgspec.structs.asdict(command.details),
-    )
-    return results if notification else [row, *results]
+    return _tell("order_confirmation", event, contact, own, _order_values(event))
+
+
+@handles(notification=_id("payment_receipt"), own=_template("payment_receipt"))
+def send_receipt(
+    event: PaymentProcessed,
+    notification: Notification | None,
+    contact: Contact | None,
+    own: Template | None,
+) -> list[Result]:
+    """Send a receipt for the captured payment."""
+    if notification is not None:
+        return []
+    values = {
+        "amount": event.amount,
+        "transaction_id": event.transaction_id,
+        "paid_at": event.processed_at.astimezone(UTC),
+    }
+    return _tell("payment_receipt", event, contact, own, values)
+
+
+@handles(notification=_id("shipment"), own=_template("shipment"))
+def announce_shipment(
+    event: ShipmentCreated,
+    notification: Notification | None,
+    contact: Contact | None,
+    own: Template | None,
+) -> list[Result]:
+    """Tell the customer the tracking number."""
+    if notification is not None:
+        return []
+    values = {
+        "carrier": event.carrier,
+        "tracking_number": event.tracking_number,
+        "estimated_delivery": event.estimated_delivery,
+        "collection": event.collection,
+    }
+    return _tell("shipment", event, contact, own, values)
 
 
 @performs
@@ -216,66 +177,31 @@ def save_template(command: SaveTemplate) -> TemplateSaved:
     )
 
 
-def _prepare_or_hold(
-    order_id: str, kind: NotificationType, details: Details, notifications: Rows[Notification]
-) -> list[Result]:
-    notification_id = Notification.id_of(order_id, kind)
-    if notification_id in notifications:
-        return []
-    # The confirmation's row, whatever became of it, knows the order's customer.
-    confirmation = notifications.get(Notification.id_of(order_id, "order_confirmation"))
-    if confirmation is None:
-        held = Notification()
-        event = NotificationHeld(
-            notification_id=notification_id,
-            order_id=order_id,
-            notification_type=kind,
-            channel=CHANNELS[kind],
-            details=details,
-        )
-        return [held, held.record(event)]
-    return [
-        PrepareNotification(
-            notification_id=notification_id,
-            order_id=order_id,
-            customer_id=confirmation.customer_id,
-            notification_type=kind,
-            details=details,
-        )
-    ]
-
-
 def _tell(
-    notification: Notification,
-    order_id: str,
-    customer_id: str,
     kind: NotificationType,
+    event: OrderCreated | PaymentProcessed | ShipmentCreated,
     contact: Contact | None,
     own: Template | None,
     values: Mapping[str, Any],
 ) -> list[Result]:
-    channel = CHANNELS[kind]
+    notification, channel = Notification(), CHANNELS[kind]
     about: dict[str, Any] = {
-        "notification_id": Notification.id_of(order_id, kind),
-        "order_id": order_id,
-        "customer_id": customer_id,
+        "notification_id": Notification.id_of(event.order_id, kind),
+        "order_id": event.order_id,
+        "customer_id": event.customer_id,
+        "channel": channel,
     }
     recipient = contact.recipient(channel) if contact else ""
     if contact is None or not recipient:
         wanted = "e-mail address" if channel == "email" else "phone number"
-        error = f"No {wanted} is known for customer {customer_id}."
-        undeliverable = NotificationUndeliverable(
-            **about, notification_type=kind, channel=channel, error=error
-        )
-        return [notification.record(undeliverable)]
-    texts = render(f"{kind}.{channel}", own, {"name": contact.name, **values})
-    about |= {
-        "channel": channel,
-        "recipient": recipient,
-        "subject": texts.subject,
-        "text": texts.text,
-    }
+        error = f"No {wanted} is known for customer {event.customer_id}."
+        undeliverable = NotificationUndeliverable(**about, notification_type=kind, error=error)
+        return [notification, notification.record(undeliverable)]
+    values = {"name": contact.name, "order_id": event.order_id, **values}
+    texts = render(f"{kind}.{channel}", own, values)
+    about |= {"recipient": recipient, "subject": texts.subject, "text": texts.text}
     return [
+        notification,
         notification.record(NotificationQueued(**about, notification_type=kind)),
         SendNotification(**about, html=texts.html),
     ]
@@ -288,7 +214,6 @@ def _order_values(event: OrderCreated) -> dict[str, Any]:
         for name in ("subtotal", "discount", "shipping", "tax", "total")
     }
     return {
-        "order_id": event.order_id,
         "ordered_at": event.created_at,
         "lines": [_line_values(line, currency) for line in event.lines],
         "address": event.shipping_address,

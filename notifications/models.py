@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 from django.db import models
 from django.db.models.functions import Now
 from django.template import Context, Engine
@@ -22,9 +21,7 @@ from ecommerce.messaging.tables import service_tables
 
 from .contracts import (
     Channel,
-    Details,
     NotificationFailed,
-    NotificationHeld,
     NotificationQueued,
     NotificationSent,
     NotificationType,
@@ -51,9 +48,8 @@ class Notification(Aggregate):
     """One thing told to one customer on one channel."""
 
     class Status(models.TextChoices):
-        """Waiting (for its order) → Queued → Sent or Failed; or → Undeliverable."""
+        """Queued → Sent or Failed; or Undeliverable from the beginning."""
 
-        WAITING = "Waiting"
         QUEUED = "Queued"
         SENT = "Sent"
         FAILED = "Failed"
@@ -63,14 +59,13 @@ class Notification(Aggregate):
 
     notification_id = models.CharField(max_length=100)
     order_id = models.CharField(max_length=80)
-    customer_id = models.CharField(max_length=80, default="")
+    customer_id = models.CharField(max_length=80)
     notification_type = models.CharField(max_length=20)
     channel = models.CharField(max_length=8)
     recipient = models.CharField(max_length=254, default="")
     subject = models.CharField(max_length=300, default="")
     text = models.TextField(default="")
     status = models.CharField(max_length=13, choices=Status.choices)
-    details = models.JSONField(null=True)
     provider_id = models.CharField(max_length=200, default="")
     error = models.TextField(default="")
     sent_at = models.DateTimeField(null=True)
@@ -104,35 +99,17 @@ class Notification(Aggregate):
         """The id of what a customer is told about an order: one for each type and channel."""
         return f"{order_id}-{notification_type}-{CHANNELS[notification_type]}"
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it was held until its order is heard of."""
-        return self.status == self.Status.WAITING
-
-    @property
-    def held(self) -> Details:
-        """What a waiting notification will say."""
-        return msgspec.convert(self.details, Details)  # type: ignore[no-any-return]
-
     def apply(self, event: Message) -> None:
         match event:
-            case NotificationHeld():
-                self._identify(event)
-                self.details = msgspec.json.decode(msgspec.json.encode(event.details))
-                self.status = self.Status.WAITING
             case NotificationQueued():
                 self._identify(event)
-                self.customer_id = event.customer_id
                 self.recipient = event.recipient
                 self.subject = event.subject
                 self.text = event.text
-                self.details = None
                 self.status = self.Status.QUEUED
             case NotificationUndeliverable():
                 self._identify(event)
-                self.customer_id = event.customer_id
                 self.error = event.error
-                self.details = None
                 self.status = self.Status.UNDELIVERABLE
             case NotificationSent():
                 self.provider_id = event.provider_id
@@ -142,11 +119,10 @@ class Notification(Aggregate):
                 self.error = event.error
                 self.status = self.Status.FAILED
 
-    def _identify(
-        self, event: NotificationHeld | NotificationQueued | NotificationUndeliverable
-    ) -> None:
+    def _identify(self, event: NotificationQueued | NotificationUndeliverable) -> None:
         self.notification_id = event.notification_id
         self.order_id = event.order_id
+        self.customer_id = event.customer_id
         self.notification_type = event.notification_type
         self.channel = event.channel
 
@@ -230,8 +206,8 @@ def compile_source(source: str) -> Compiled:
 
 def fill(part: str, template: Compiled, values: Mapping[str, Any]) -> str:
     """Render one part: values are escaped in HTML only, and a subject is one line."""
-    # Dates keep the UTC offset that they came with.
-    context = Context(dict(values), autoescape=part == "html", use_tz=False)
+    # Dates keep the UTC offset that they came with. Nothing is localized, which is half the work.
+    context = Context(dict(values), autoescape=part == "html", use_l10n=False, use_tz=False)
     rendered = template.render(context).strip()
     return " ".join(rendered.split())[:300] if part == "subject" else rendered
 

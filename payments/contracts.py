@@ -113,6 +113,7 @@ class PaymentProcessed(Message):
 
     order_id: str
     payment_id: str
+    customer_id: str
     transaction_id: str
     amount: Money
     method: str

@@ -195,6 +195,7 @@ def _processed(payment: Payment, transaction_id: str, context: Context) -> Payme
         PaymentProcessed(
             order_id=payment.order_id,
             payment_id=payment.payment_id,
+            customer_id=payment.customer_id,
             transaction_id=transaction_id,
             amount=payment.money,
             method=payment.method,

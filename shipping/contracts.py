@@ -122,6 +122,7 @@ class ShipmentCreated(Message):
 
     order_id: str
     shipment_id: str
+    customer_id: str
     carrier: str
     tracking_number: str
     label_url: str

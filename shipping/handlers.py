@@ -104,6 +104,7 @@ def record_label(command: RecordLabel, shipment: Shipment | None, context: Conte
         ShipmentCreated(
             order_id=command.order_id,
             shipment_id=command.shipment_id,
+            customer_id=shipment.customer_id,
             carrier=command.carrier,
             tracking_number=command.tracking_number,
             label_url=command.label_url,

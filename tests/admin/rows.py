@@ -36,7 +36,7 @@ TEXTS = {
 SPECIAL: dict[str, dict[str, Any]] = {
     "Reservation": {"status": "Reserved"},
     "Shipment": {"status": "Requested"},
-    "Notification": {"status": "Waiting"},
+    "Notification": {"status": "Undeliverable"},
     "SimulatedCharge": {"amount": 1},
 }
 

@@ -68,6 +68,7 @@ def payment_requested() -> PaymentRequested:
 def processed() -> PaymentProcessed:
     return PaymentProcessed(
         order_id="o1",
+        customer_id="cust-123",
         payment_id="pay-o1",
         transaction_id="txn-1",
         amount=Money(8948, "USD"),
@@ -90,6 +91,7 @@ def refunded() -> PaymentRefunded:
 def shipment() -> ShipmentCreated:
     return ShipmentCreated(
         order_id="o1",
+        customer_id="cust-123",
         shipment_id="shp-o1",
         carrier="SwiftParcel",
         tracking_number="T1",

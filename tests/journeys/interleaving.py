@@ -40,7 +40,6 @@ REPEATED = (
     "shipping.CreateShipment",
     "shipping.RecordLabel",
     "shipping.RecordLabelRefused",
-    "notifications.PrepareNotification",
     "notifications.RecordNotification",
 )
 """The commands of one service to another, or to itself, that are sent twice."""

@@ -11,26 +11,20 @@ import pytest
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Invalid, NotFound
 from ecommerce.messaging.messages import Message
-from ecommerce.messaging.registry import Rows
 from ecommerce.values import Address, Money
 from notifications.contracts import (
     NotificationFailed,
-    NotificationHeld,
     NotificationQueued,
     NotificationSent,
     NotificationUndeliverable,
-    PrepareNotification,
-    ReceiptDetails,
     RecordNotification,
     SaveTemplate,
     SendNotification,
-    ShipmentDetails,
     TemplateSaved,
 )
 from notifications.handlers import (
     announce_shipment,
     confirm_order,
-    prepare_notification,
     record_notification,
     save_template,
     send_receipt,
@@ -53,6 +47,7 @@ ORDERED = OrderCreated(
 PAID = PaymentProcessed(
     order_id="o1",
     payment_id="pay-o1",
+    customer_id="cust-123",
     transaction_id="txn_1",
     amount=Money(3998, "USD"),
     method="card_approved",
@@ -61,15 +56,13 @@ PAID = PaymentProcessed(
 SHIPPED = ShipmentCreated(
     order_id="o1",
     shipment_id="ship-o1",
+    customer_id="cust-123",
     carrier="SwiftParcel",
     tracking_number="SP1",
     label_url="",
     cost=Money(495, "USD"),
     estimated_delivery=date(2026, 3, 6),
 )
-RECEIPT = ReceiptDetails(Money(3998, "USD"), "txn_1", PAID_AT)
-SHIPMENT = ShipmentDetails("SwiftParcel", "SP1", date(2026, 3, 6), collection=False)
-
 CONFIRMATION_ID = "o1-order_confirmation-email"
 RECEIPT_ID = "o1-payment_receipt-email"
 SHIPMENT_ID = "o1-shipment-sms"
@@ -105,13 +98,6 @@ QUEUED = NotificationQueued(
     subject="Thank you",
     text="Paid",
 )
-HELD = NotificationHeld(
-    notification_id=RECEIPT_ID,
-    order_id="o1",
-    notification_type="payment_receipt",
-    channel="email",
-    details=RECEIPT,
-)
 UNKNOWN = NotificationUndeliverable(
     notification_id=CONFIRMATION_ID,
     order_id="o1",
@@ -119,20 +105,6 @@ UNKNOWN = NotificationUndeliverable(
     notification_type="order_confirmation",
     channel="email",
     error="No e-mail address is known for customer cust-123.",
-)
-PREPARE_RECEIPT = PrepareNotification(
-    notification_id=RECEIPT_ID,
-    order_id="o1",
-    customer_id="cust-123",
-    notification_type="payment_receipt",
-    details=RECEIPT,
-)
-PREPARE_SHIPMENT = PrepareNotification(
-    notification_id=SHIPMENT_ID,
-    order_id="o1",
-    customer_id="cust-123",
-    notification_type="shipment",
-    details=SHIPMENT,
 )
 
 
@@ -148,17 +120,13 @@ def notification(*events: Message) -> Notification:
     return row
 
 
-def rows(*notifications: Notification) -> Rows[Notification]:
-    return Rows({row.notification_id: row for row in notifications})
-
-
 def columns(row: Notification) -> dict[str, Any]:
     ours = {f.attname: getattr(row, f.attname) for f in row._meta.concrete_fields if f.name != "id"}
     return ours | {"tenant": "main"}
 
 
 def test_an_order_is_confirmed_by_email() -> None:
-    row, queued, send = confirm_order(ORDERED, rows(), contact(), None)
+    row, queued, send = confirm_order(ORDERED, None, contact(), None)
 
     assert queued == NotificationQueued(
         notification_id=CONFIRMATION_ID,
@@ -189,13 +157,13 @@ def test_an_order_is_confirmed_by_email() -> None:
 def test_an_order_is_confirmed_once() -> None:
     known = notification(UNKNOWN)
 
-    assert confirm_order(ORDERED, rows(known), contact(), None) == []
+    assert confirm_order(ORDERED, known, contact(), None) == []
     assert columns(known) == columns(notification(UNKNOWN))
 
 
 @pytest.mark.parametrize("known", [None, contact(email="")])
 def test_without_an_email_address_a_confirmation_is_undeliverable(known: Contact | None) -> None:
-    row, undeliverable = confirm_order(ORDERED, rows(), known, None)
+    row, undeliverable = confirm_order(ORDERED, None, known, None)
 
     assert undeliverable == UNKNOWN
     assert isinstance(row, Notification)
@@ -203,7 +171,7 @@ def test_without_an_email_address_a_confirmation_is_undeliverable(known: Contact
 
 
 def test_without_a_phone_number_an_sms_is_undeliverable() -> None:
-    row, undeliverable = prepare_notification(PREPARE_SHIPMENT, None, contact(phone=""), None)
+    row, undeliverable = announce_shipment(SHIPPED, None, contact(phone=""), None)
 
     assert undeliverable == NotificationUndeliverable(
         notification_id=SHIPMENT_ID,
@@ -217,54 +185,19 @@ def test_without_a_phone_number_an_sms_is_undeliverable() -> None:
     assert row.status == "Undeliverable"
 
 
-@pytest.mark.parametrize(
-    "confirmation",
-    [
-        UNKNOWN,
-        msgspec.structs.replace(
-            QUEUED, notification_id=CONFIRMATION_ID, notification_type="order_confirmation"
-        ),
-    ],
-)
-def test_a_payment_or_shipment_of_a_known_order_is_prepared_for_its_customer(
-    confirmation: Message,
-) -> None:
-    known = rows(notification(confirmation))
+def test_a_payment_is_acknowledged_by_email_and_a_shipment_announced_by_sms() -> None:
+    _, receipt, send_email = send_receipt(PAID, None, contact(), None)
+    _, announcement, send_sms = announce_shipment(SHIPPED, None, contact(), None)
 
-    assert send_receipt(PAID, known) == [PREPARE_RECEIPT]
-    assert announce_shipment(SHIPPED, known) == [PREPARE_SHIPMENT]
-
-
-def test_a_payment_of_an_unknown_order_waits_for_it() -> None:
-    row, held = send_receipt(PAID, rows())
-
-    assert held == HELD
-    assert isinstance(row, Notification)
-    assert columns(row) == columns(notification(HELD))
-    assert (row.status, row.customer_id, row.held) == ("Waiting", "", RECEIPT)
-
-
-def test_what_waited_is_prepared_when_its_order_is_heard_of() -> None:
-    _, shipment_held = announce_shipment(SHIPPED, rows())
-    assert isinstance(shipment_held, NotificationHeld)
-    waiting = rows(notification(HELD), notification(shipment_held))
-
-    _, undeliverable, *prepare = confirm_order(ORDERED, waiting, None, None)
-
-    assert undeliverable == UNKNOWN
-    assert prepare == [PREPARE_RECEIPT, PREPARE_SHIPMENT]
-
-
-def test_a_waiting_notification_is_queued_in_its_own_row() -> None:
-    waiting = notification(HELD)
-
-    queued, send = prepare_notification(PREPARE_RECEIPT, waiting, contact(), None)
-
-    assert isinstance(queued, NotificationQueued)
-    assert isinstance(send, SendNotification)
-    assert queued.subject == "We received your payment of 39.98 USD"
-    assert columns(waiting) == columns(notification(HELD, queued))
-    assert (waiting.status, waiting.details) == ("Queued", None)
+    assert isinstance(receipt, NotificationQueued)
+    assert (receipt.notification_id, receipt.customer_id) == (RECEIPT_ID, "cust-123")
+    assert receipt.subject == "We received your payment of 39.98 USD"
+    assert isinstance(announcement, NotificationQueued)
+    assert (announcement.notification_id, announcement.recipient) == (SHIPMENT_ID, "+15550100")
+    assert "SP1" in announcement.text
+    assert isinstance(send_email, SendNotification)
+    assert isinstance(send_sms, SendNotification)
+    assert (send_email.text, send_sms.text) == (receipt.text, announcement.text)
 
 
 @pytest.mark.parametrize(
@@ -283,11 +216,10 @@ def test_a_waiting_notification_is_queued_in_its_own_row() -> None:
         ],
     ],
 )
-def test_a_prepared_notification_is_not_prepared_again(history: list[Message]) -> None:
+def test_a_queued_notification_is_not_queued_again(history: list[Message]) -> None:
     row = notification(*history)
 
-    assert prepare_notification(PREPARE_RECEIPT, row, contact(), None) == []
-    assert send_receipt(PAID, rows(row)) == []
+    assert send_receipt(PAID, row, contact(), None) == []
     assert columns(row) == columns(notification(*history))
 
 
@@ -350,7 +282,7 @@ def test_a_tenant_has_texts_of_its_own() -> None:
         html="<p>{{ name }}</p>",
     )
 
-    _, queued, send = prepare_notification(PREPARE_RECEIPT, None, contact(name="<Ada>"), own)
+    _, queued, send = send_receipt(PAID, None, contact(name="<Ada>"), own)
 
     assert isinstance(queued, NotificationQueued)
     assert isinstance(send, SendNotification)

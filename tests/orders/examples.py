@@ -163,6 +163,7 @@ def reserved() -> InventoryReserved:
 def processed() -> PaymentProcessed:
     return PaymentProcessed(
         order_id="o1",
+        customer_id="cust-123",
         payment_id="pay-1",
         transaction_id="txn-1",
         amount=PRICE,
@@ -193,6 +194,7 @@ def refunded() -> PaymentRefunded:
 def shipment() -> ShipmentCreated:
     return ShipmentCreated(
         order_id="o1",
+        customer_id="cust-123",
         shipment_id="shp-1",
         carrier="Simulated",
         tracking_number="T1",

@@ -59,6 +59,7 @@ REFUNDED = RecordRefund(order_id="o1", refund_id="rfd_1")
 PROCESSED_EVENT = PaymentProcessed(
     order_id="o1",
     payment_id="pay-o1",
+    customer_id="cust-123",
     transaction_id="txn_1",
     amount=PRICE,
     method="card_approved",
@@ -172,6 +173,7 @@ def test_an_order_that_costs_nothing_is_paid_without_the_gateway() -> None:
         PaymentProcessed(
             order_id="o1",
             payment_id="pay-o1",
+            customer_id="cust-123",
             transaction_id="",
             amount=FREE,
             method="none",

@@ -53,6 +53,7 @@ REQUESTED = ShipmentRequested(
 CREATED = ShipmentCreated(
     order_id="o1",
     shipment_id="ship-o1",
+    customer_id="cust-123",
     carrier="SwiftParcel",
     tracking_number="SP1",
     label_url="https://labels.example/SP1.pdf",
