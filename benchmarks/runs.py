@@ -21,7 +21,7 @@ from .server import Server, cpu_seconds, rows_written
 from .workers import held_back, release, working
 
 SHOP, PLACED = "bench_shop", "bench_placed"
-LONGEST = 300.0
+LONGEST = 600.0
 LOOK_SECONDS = 0.05
 RESERVED = "SELECT count(*) FROM inventory_reservation"
 
