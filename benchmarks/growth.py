@@ -47,7 +47,7 @@ class Grown:
 
 def measure(server: Server, options: Options) -> list[Table]:
     """Each size in turn; within one, what is held open takes turns."""
-    base = options.sized(2500, 20)
+    base = options.sized(3000, 20)
     placed = options.sized(2000, 20)
     made: dict[tuple[int, str], list[Grown]] = {}
     copies = 0

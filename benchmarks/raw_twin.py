@@ -266,6 +266,14 @@ def hear(process: subprocess.Popen[str], word: str) -> None:
         raise ChildProcessError(f"the raw twin said {said!r} instead of {word!r}")
 
 
+def _send(conn: psycopg.Connection[Any], statements: Sequence[Statement]) -> None:
+    with conn.pipeline():
+        conn.execute("BEGIN")
+        for sql, values in statements:
+            conn.execute(sql, values)
+        conn.execute("COMMIT")
+
+
 def main(recording: str, number: str, processes: str) -> None:
     prepared = transactions(pickle.loads(Path(recording).read_bytes()), int(number), int(processes))
     options = {"options": SESSION, "prepare_threshold": 0}
@@ -274,11 +282,11 @@ def main(recording: str, number: str, processes: str) -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         for statements in prepared:
-            with conn.pipeline():
-                conn.execute("BEGIN")
-                for sql, values in statements:
-                    conn.execute(sql, values)
-                conn.execute("COMMIT")
+            try:
+                _send(conn, statements)
+            except psycopg.errors.UniqueViolation:  # another twin made the same shared row first
+                conn.rollback()
+                _send(conn, statements)
         print("done", flush=True)
         sys.stdin.readline()
 

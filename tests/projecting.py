@@ -55,8 +55,7 @@ def publish(source: str, events: Sequence[Message]) -> None:
     """Append events to a service's log, as if it had decided them, for workers to deliver."""
     items = [outgoing(event, context()) for event in events]
     with connect(service(source).database) as conn, conn.transaction():
-        for sql, parameters in append(service(source).tables, items):
-            conn.execute(sql, parameters)
+        conn.execute(*append(service(source).tables, items))
 
 
 def interleavings(sources: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:

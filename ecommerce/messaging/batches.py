@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -22,6 +22,7 @@ from . import parking
 from .database import Connection
 from .leases import Leases, Reached
 from .log import Stored, read, stored
+from .tails import Tail
 
 BATCH = 500
 """Messages read from one source at a time."""
@@ -48,13 +49,23 @@ class Batch:
 
 @dataclass(frozen=True)
 class Reading:
-    """The question for what is new in one source, for some partitions."""
+    """The question for what is new in one source, behind the positions of some partitions: asked
+    of the database, or of the tail that will reach so far."""
 
     source: str
     horizon: int
+    after: Sequence[int]
+    names: Collection[str]
     limit: int
     lagging: bool
-    cursor: Cursor[tuple[Any, ...]]
+    answer: Cursor[tuple[Any, ...]] | Tail
+
+    def result(self) -> tuple[list[Stored], int]:
+        """The messages, and how far they were read."""
+        if isinstance(self.answer, Tail):
+            return self.answer.behind(self.after, self.names, self.limit)
+        rows = [stored(self.source, row) for row in self.answer.fetchall()]
+        return rows, rows[-1].position if len(rows) == self.limit else self.horizon
 
 
 @dataclass(frozen=True)
@@ -69,11 +80,15 @@ def look(
     conn: Connection,
     leases: Leases,
     sources: Mapping[str, str],
-    names: Mapping[str, Sequence[str]],
+    names: Mapping[str, Collection[str]],
     horizons: Mapping[str, int],
     limit: int,
+    tails: Mapping[str, Tail],
 ) -> Look | None:
-    """Ask, inside a pipeline, for what is new up to the horizons; None when nothing can be."""
+    """Ask, inside a pipeline, for what is new up to the horizons; None when nothing can be.
+
+    What the tail of a log reaches back to is taken from there.
+    """
     lagging = frozenset(leases.lagging if not leases.careful else ())
     limit = 1 if leases.careful else limit
     piece = limit if leases.others_rest else min(limit, LAGGING_BATCH)
@@ -85,9 +100,13 @@ def look(
         for source, log in sources.items():
             if leases.behind(source, horizons[source], among):
                 after = leases.after(source, settings.MESSAGING_PARTITIONS, among)
-                question = read(log, after, horizons[source], names[source], most)
-                cursor = conn.execute(*question, binary=True)
-                readings.append(Reading(source, horizons[source], most, late, cursor))
+                asked = (source, horizons[source], after, names[source], most, late)
+                tail = tails.get(log)
+                if tail is not None and tail.low <= min(after):
+                    readings.append(Reading(*asked, tail))
+                else:
+                    question = read(log, after, horizons[source], list(names[source]), most)
+                    readings.append(Reading(*asked, conn.execute(*question, binary=True)))
     if not readings:
         return None
     return Look(readings, lagging)
@@ -99,9 +118,8 @@ def found(asked: Look, leases: Leases, now: datetime, held_back: parking.HeldBac
     keeping_up, lagging = [], []
     full = late = False
     for reading in asked.readings:
-        rows = [stored(reading.source, row) for row in reading.cursor.fetchall()]
-        is_full = len(rows) == reading.limit
-        end = rows[-1].position if is_full else reading.horizon
+        rows, end = reading.result()
+        is_full = end < reading.horizon
         if reading.lagging:
             reached.positions_lagging[reading.source] = end
             lagging.append(rows)

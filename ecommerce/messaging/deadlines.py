@@ -75,8 +75,7 @@ def _send(conn: Connection, deadline: Deadline, tables: ServiceTables) -> int:
                     f"""UPDATE {rows.name} SET "{deadline.column}" = NULL WHERE id = ANY(%b::uuid[])""",
                     ([row.id for row, _ in expired],),
                 )
-                for statement in append(tables, messages):
-                    conn.execute(*statement)
+                conn.execute(*append(tables, messages))
     return len(found)
 
 

@@ -148,8 +148,8 @@ class Work:
         return statements
 
     def appends(self, tables: ServiceTables) -> list[Statement]:
-        """The statements that append the messages to the log: the last before COMMIT."""
-        return append(tables, self.messages) if self.messages else []
+        """The statement that appends the messages to the log, if any: the last before COMMIT."""
+        return [append(tables, self.messages)] if self.messages else []
 
 
 def workspace_for(deliveries: Sequence[Delivery]) -> Workspace:

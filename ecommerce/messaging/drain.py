@@ -34,6 +34,7 @@ from .registry import handlers, handlers_of
 from .rows import Statement, Workspace
 from .services import ServiceConfig
 from .subscriptions import subscribed_names
+from .tails import Tails
 from .transactions import begin, commit, load, lost, rollback
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class Drain:
         self.tables = service.tables
         self.sources = dict(sources)
         """The log or inbox table of each source that this service can read."""
-        self.names = {source: subscribed_names(self.name, source) for source in sources}
+        self.names = {source: frozenset(subscribed_names(self.name, source)) for source in sources}
         self._listeners = {
             name: handlers_of(contract_named(name).type, self.name)
             for names in self.names.values()
@@ -78,7 +79,7 @@ class Drain:
 
         Raises Fenced when the lease was lost, psycopg.OperationalError when the database was.
         """
-        look_for(conn, [self], {self.name: horizons}, limit)
+        look_for(conn, [self], {self.name: horizons}, limit=limit)
         return self.deliver(conn)
 
     def deliver(self, conn: Connection) -> int:
@@ -262,22 +263,25 @@ def look_for(
     conn: Connection,
     drains: Sequence[Drain],
     horizons: Mapping[str, Mapping[str, int]],
+    tails: Tails | None = None,
     limit: int = BATCH,
 ) -> None:
     """Ask what is new for several services, by name up to their horizons, in one round trip: each
     gets a batch to deliver, or moves on when there is nothing."""
     looks = []
     with conn.pipeline():
+        by_log = tails.ask(conn) if tails else {}
         for drain in drains:
-            asked = look(
-                conn, drain.leases, drain.sources, drain.names, horizons[drain.name], limit
-            )
+            reads = (drain.sources, drain.names, horizons[drain.name], limit, by_log)
+            asked = look(conn, drain.leases, *reads)
             if asked is not None:
                 looks.append((drain, asked))
-        if not looks:
-            return
         held = [(drain.tables, sorted(drain.leases.held)) for drain, _ in looks]
-        state = parking.state(conn, held)
+        state = parking.state(conn, held) if looks else None
+    if tails:
+        tails.take()
+    if state is None:
+        return
     now, held_back = parking.stated(state)
     for (drain, asked), streams in zip(looks, held_back, strict=True):
         drain.batch = found(asked, drain.leases, now, streams)

@@ -91,8 +91,7 @@ def append(
         try:
             with conn.pipeline():
                 conn.execute("BEGIN")
-                for statement in log.append(owner.tables, written):
-                    conn.execute(*statement)
+                conn.execute(*log.append(owner.tables, written))
                 # After the INSERT: what others have committed before it is counted as well.
                 conn.execute(
                     f"""SELECT messaging_require(max(version) = %b::int, 'version')

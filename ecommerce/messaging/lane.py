@@ -23,6 +23,7 @@ from .log import horizons
 from .relay import Relay
 from .services import ServiceConfig, services
 from .subscriptions import readable, subscribed_names
+from .tails import Tails
 from .transports import publishes
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,11 @@ class Lane:
         ]
         self._logs = sorted({log for drain in self.drains for log in drain.sources.values()})
         self._horizons: dict[str, int] = {}
+        self._tails = Tails(
+            (source, log, drain.names[source])
+            for drain in self.drains
+            for source, log in drain.sources.items()
+        )
         self._sweeps = [sweep for drain in self.drains for sweep in _sweeps(drain)]
         self._holding = Every(HEARTBEAT_SECONDS)
         self._sweeping = Every(DUE_SECONDS)
@@ -123,7 +129,16 @@ class Lane:
         """Ask once for all services what is new for them."""
         drains = [each for each in self.drains if each.batch is None and each.leases.held]
         horizons = {drain.name: drain.horizons(self._horizons) for drain in drains}
-        look_for(self.conn, drains, horizons)
+        look_for(self.conn, drains, horizons, self._shared_tails())
+
+    def _shared_tails(self) -> Tails | None:
+        """What the services read together; None while one of them has to read in its own way."""
+        leases = [drain.leases for drain in self.drains]
+        if any(each.lagging or each.careful for each in leases):
+            self._tails.forget()
+            return None
+        self._tails.follow(frozenset().union(*(each.held for each in leases)), self._horizons)
+        return self._tails
 
     def _turns(self) -> list[Drain]:
         """The services that have something to do, in the order of INSTALLED_APPS; one that has

@@ -72,10 +72,15 @@ class Stored(msgspec.Struct, frozen=True):
     traceparent: str | None
     recorded_at: datetime
     source: str = ""
+    _decoded: Message | None = None
 
     def message(self) -> Message:
         """The message itself. Raises ContractError when the code cannot read it."""
-        return decode(self.name, self.contract, self.payload, self.personal)
+        if self._decoded is None:
+            decoded = decode(self.name, self.contract, self.payload, self.personal)
+            msgspec.structs.force_setattr(self, "_decoded", decoded)  # many handlers want it
+            return decoded
+        return self._decoded
 
     def context(self, now: datetime) -> Context:
         """The context that handlers of this message see."""
@@ -130,10 +135,11 @@ def outgoing(message: Message, cause: Context) -> Outgoing:
     return Outgoing(message, contract, cause, uuid7(), contract.stream_of(message))
 
 
-def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> list[Statement]:
-    """The statements that append messages to a log; they must be the last before COMMIT.
+def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> Statement:
+    """The statement that appends messages to a log; it must be the last before COMMIT.
 
-    Events get the next versions of their streams. The second statement returns the positions.
+    Events get the next versions of their streams. It returns the positions, which are drawn for the
+    sorted rows, when the lock is held.
     """
     log = tables.log._meta.db_table
     order: dict[tuple[str, str], int] = {}
@@ -147,17 +153,17 @@ def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> list[Statemen
             ordinals.append(None)
     names = ", ".join(ENVELOPE)
     sql = f"""
+        WITH writer AS MATERIALIZED (
+            SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))
+        )
         INSERT INTO "{log}" ({names}, recorded_at, version)
         SELECT {names}, (SELECT messaging_now()), CASE WHEN ordinal IS NOT NULL THEN ordinal + coalesce(
             (SELECT max(o.version) FROM "{log}" o WHERE o.tenant = u.tenant AND o.stream = u.stream), 0
         ) END
-        FROM unnest({ENVELOPE_ARRAYS}, %b::int[]) WITH ORDINALITY AS u({names}, ordinal, place)
+        FROM writer, unnest({ENVELOPE_ARRAYS}, %b::int[]) WITH ORDINALITY AS u({names}, ordinal, place)
         ORDER BY place RETURNING position"""
     columns = [list(column) for column in zip(*(m.envelope() for m in messages), strict=True)]
-    return [
-        ("SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))", (log,)),
-        (sql, [*columns, ordinals]),
-    ]
+    return sql, [log, *columns, ordinals]
 
 
 def insert_with_due_time(

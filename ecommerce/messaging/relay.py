@@ -10,7 +10,7 @@ carries the same messages between the same two steps, `unread` and `store`: see 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Relay:
     target: ServiceConfig
     source_conn: Connection
     target_conn: Connection
-    names: Sequence[str]
+    names: Collection[str]
 
     def copy(self) -> int:
         """Copy the next messages of the wanted names; return how many were read.
@@ -80,7 +80,7 @@ def begin(conn: Connection, target: ServiceConfig, source: str) -> None:
 def unread(
     conn: Connection,
     source: ServiceConfig,
-    names: Sequence[str],
+    names: Collection[str],
     after: int,
     horizon: int,
     limit: int,

@@ -152,8 +152,8 @@ def _send_due(conn: Connection, own: dict[str, Scheduled], tables: ServiceTables
                         AND due_at < messaging_now() - make_interval(secs => %b::float8)""",
                     (list(own), FORGET_SECONDS),
                 )
-            for statement in append(tables, messages) if messages else ():
-                conn.execute(*statement)
+            if messages:
+                conn.execute(*append(tables, messages))
     return len(messages)
 
 

@@ -92,8 +92,7 @@ def append(conn: Connection, source: str, *messages: Message, tenant: str = "mai
     """Append to a service's log within the caller's transaction; return the positions."""
     context = cause(tenant)
     written = log.append(service(source).tables, [log.outgoing(m, context) for m in messages])
-    results = [conn.execute(*statement) for statement in written]
-    return [position for (position,) in results[-1].fetchall()]
+    return [position for (position,) in conn.execute(*written).fetchall()]
 
 
 def write(source: str, *messages: Message, tenant: str = "main") -> list[int]:

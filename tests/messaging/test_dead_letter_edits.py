@@ -213,7 +213,7 @@ def test_of_a_call_only_the_personal_part_can_be_edited() -> None:
         rehearsal.edited(letter, payload={"order_id": "o1"})
     with pytest.raises(Invalid, match="give it apart"):
         rehearsal.edited(
-            letter_of(message, "notifications.prepare_notification"),
+            letter_of(message, "notifications.record_notification"),
             payload={"recipient": "x@example.com"},
         )
     personal = {"recipient": "right@example.com", "subject": "Hello", "text": "Hello", "html": ""}
