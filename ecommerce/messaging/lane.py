@@ -123,7 +123,7 @@ class Lane:
         for drain in self._turns():
             if handled := self._deliver(drain):
                 return done + handled
-        return done
+        return done + self._tails.unread
 
     def _look(self) -> None:
         """Ask once for all services what is new for them."""

@@ -22,7 +22,7 @@ from .log import NOWHERE, Stored, read, stored
 MOST = 500
 """Messages read at a time."""
 KEPT = 1000
-"""Messages that a tail holds at most."""
+"""Messages that a tail holds, besides those that come."""
 
 _position = attrgetter("position")
 
@@ -44,17 +44,20 @@ class Tail:
         self.messages = []
 
     def ask(self, conn: Connection, after: Sequence[int], horizon: int) -> Cursor[tuple[Any, ...]]:
-        """Ask, inside a pipeline, for what has come, of each partition behind its position."""
-        return conn.execute(*read(self.log, after, horizon, self.names, MOST), binary=True)
+        """Let go of what is old, and ask, inside a pipeline, for what has come of each partition.
 
-    def take(self, cursor: Cursor[tuple[Any, ...]], horizon: int) -> None:
-        """Add the answer, and let go of what is old."""
-        new = [stored(self.source, row) for row in cursor.fetchall()]
-        self.high = new[-1].position if len(new) == MOST else horizon
-        self.messages += new
+        Nothing is let go of later: who reads has been told by then how far back the tail reaches.
+        """
         if len(self.messages) > KEPT:
             self.low = self.messages[-KEPT - 1].position
             del self.messages[:-KEPT]
+        return conn.execute(*read(self.log, after, horizon, self.names, MOST), binary=True)
+
+    def take(self, cursor: Cursor[tuple[Any, ...]], horizon: int) -> None:
+        """Add the answer."""
+        new = [stored(self.source, row) for row in cursor.fetchall()]
+        self.high = new[-1].position if len(new) == MOST else horizon
+        self.messages += new
 
     def behind(
         self, after: Sequence[int], names: Collection[str], limit: int
@@ -91,6 +94,7 @@ class Tails:
     def forget(self) -> None:
         """Begin anew when next followed."""
         self._partitions = frozenset()
+        self._horizons = {}
 
     def follow(self, partitions: frozenset[int], horizons: Mapping[str, int]) -> None:
         """What to ask for next. Other partitions than before mean a new beginning."""
@@ -99,6 +103,11 @@ class Tails:
             self._partitions = partitions
             for log, tail in self.by_log.items():
                 tail.begin(horizons[log])
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is more than was asked for, which nobody may have noticed."""
+        return any(self.by_log[log].high < end for log, end in self._horizons.items())
 
     def ask(self, conn: Connection) -> Mapping[str, Tail]:
         """Ask, inside a pipeline, for what has come; the tails by log, as they will be."""
