@@ -7,7 +7,7 @@ PY := .venv/bin/python
 UV := $(PY) -m uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all storm lint format types imports migrations check bench lock clean runtime development
+.PHONY: help run test test-all storm screenshots lint format types imports migrations check bench lock clean runtime development
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,10 +22,14 @@ test: development ## run the tests, on a database of their own
 test-all: development ## run all tests but the storm; root gets RabbitMQ and Chromium installed
 	@.ci/packages
 	@$(PY) -m pytest $(ARGS)
-	@$(PY) -m pytest -m "rabbitmq or browser" -n 0 $(ARGS)
+	@$(PY) -m pytest -m "(rabbitmq or browser) and not pictures" -n 0 $(ARGS)
 
 storm: development ## 2,000 orders while workers are killed and frozen (CHAOS_SEED=7 CHAOS_SECONDS=120)
 	@$(PY) -m pytest -m chaos -n 0 -s tests/chaos $(ARGS)
+
+screenshots: development ## draw all pages at three widths, light and dark, into docs/images
+	@.ci/packages
+	@$(PY) -m pytest -m pictures -n 0 tests/browser $(ARGS)
 
 lint: development ## check style and format
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

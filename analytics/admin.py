@@ -6,7 +6,16 @@ from django.contrib import admin
 
 from ecommerce.messaging.backoffice import ReadOnlyAdmin, money
 
-from .models import DailyCustomer, DailySales, HourlySales, ProductName, ProductSales
+from .models import (
+    STEPS,
+    Buyer,
+    Cohorts,
+    DailySales,
+    HourlySales,
+    PlacedOrder,
+    ProductName,
+    ProductSales,
+)
 
 
 @admin.register(DailySales)
@@ -57,14 +66,34 @@ class ProductSalesAdmin(ReadOnlyAdmin):
     shown_as = {name: money(name) for name in ("revenue", "cancelled_revenue")}
 
 
-@admin.register(DailyCustomer)
-class DailyCustomerAdmin(ReadOnlyAdmin):
+@admin.register(PlacedOrder)
+class PlacedOrderAdmin(ReadOnlyAdmin):
+    reads = "analytics:read"
+    icon = "route"
+    list_display = ("order_id", "day", "step", "cancel_reason", "customer_id", "tenant")
+    search_fields = ("order_id",)
+    search_help_text = "A whole order id."
+
+    @admin.display(description="came to")
+    def step(self, order: PlacedOrder) -> str:
+        return STEPS[order.reached]
+
+
+@admin.register(Buyer)
+class BuyerAdmin(ReadOnlyAdmin):
     reads = "analytics:read"
     icon = "groups"
-    list_display = ("day", "customer_id", "orders", "currency", "tenant")
-    list_filter = ("day",)
+    list_display = ("customer_id", "currency", "tenant")
     search_fields = ("customer_id",)
     search_help_text = "A whole customer id."
+
+
+@admin.register(Cohorts)
+class CohortsAdmin(ReadOnlyAdmin):
+    reads = "analytics:read"
+    icon = "grid_on"
+    list_display = ("currency", "tenant")
+    ordering = ("currency",)
 
 
 @admin.register(ProductName)

@@ -11,7 +11,17 @@ from ecommerce.messaging.errors import Invalid
 from ecommerce.web import ApiRequest, PageOf, Router, allow, reads
 
 from . import queries
-from .schemas import DailySalesOut, Day, HourlySalesOut, Period, TopOfPeriod, TopProductOut
+from .schemas import (
+    CohortOut,
+    DailySalesOut,
+    Day,
+    HourlySalesOut,
+    InCurrency,
+    MonthlySalesOut,
+    Period,
+    TopOfPeriod,
+    TopProductOut,
+)
 
 DAYS_SHOWN = 30
 
@@ -41,6 +51,39 @@ def hourly_sales(request: ApiRequest, wanted: Query[Day]) -> PageOf[HourlySalesO
     return PageOf[HourlySalesOut](items=items)
 
 
+@router.get(
+    "/analytics/sales/monthly", auth=allow("analytics:read"), response=PageOf[MonthlySalesOut]
+)
+@reads("analytics")
+def monthly_sales(request: ApiRequest, wanted: Query[InCurrency]) -> PageOf[MonthlySalesOut]:
+    """Sales of each month, newest first; months without any are left out."""
+    tenant = request.auth.tenant
+    currency = wanted.currency or tenants.currency_of(tenant)
+    cohorts = queries.cohorts(tenant).get(currency, {})
+    months = queries.monthly_sales(tenant, date.min, queries.today(tenant), currency=currency)
+    items = [_month(month, currency, cohorts) for month in reversed(months)]
+    return PageOf[MonthlySalesOut](items=items)
+
+
+@router.get("/analytics/cohorts", auth=allow("analytics:read"), response=PageOf[CohortOut])
+@reads("analytics")
+def cohorts(request: ApiRequest, wanted: Query[InCurrency]) -> PageOf[CohortOut]:
+    """Customers by the month of their first order, newest first."""
+    tenant = request.auth.tenant
+    currency = wanted.currency or tenants.currency_of(tenant)
+    found = queries.cohorts(tenant).get(currency, {})
+    items = [
+        CohortOut(
+            month=first,
+            currency=currency,
+            customers=months[first],
+            came_back={month: months[month] for month in sorted(months) if month > first},
+        )
+        for first, months in sorted(found.items(), reverse=True)
+    ]
+    return PageOf[CohortOut](items=items)
+
+
 @router.get("/analytics/products/top", auth=allow("analytics:read"), response=PageOf[TopProductOut])
 @reads("analytics")
 def top_products(request: ApiRequest, period: Query[TopOfPeriod]) -> PageOf[TopProductOut]:
@@ -61,3 +104,18 @@ def _days(tenant: str, period: Period) -> tuple[date, date]:
     if first > last:
         raise Invalid(f"The period begins on {first}, after its end on {last}.", field="startDate")
     return first, last
+
+
+def _month(
+    month: queries.Month, currency: str, cohorts: dict[str, dict[str, int]]
+) -> MonthlySalesOut:
+    name = f"{month.first_day:%Y-%m}"
+    return MonthlySalesOut(
+        month=name,
+        currency=currency,
+        total_orders=month.orders,
+        total_revenue=month.revenue,
+        avg_order_value=month.average,
+        unique_customers=sum(each.get(name, 0) for each in cohorts.values()),
+        new_customers=cohorts.get(name, {}).get(name, 0),
+    )

@@ -31,6 +31,15 @@ class TopOfPeriod(Period):
     limit: Annotated[int, Field(ge=1, le=100, description="How many products at most.")] = 10
 
 
+class InCurrency(Input):
+    """One currency."""
+
+    currency: Annotated[
+        Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")] | None,
+        Field(description="In which currency (ISO 4217); the shop's own unless given."),
+    ] = None
+
+
 class Day(Input):
     """A business day of the shop."""
 
@@ -86,6 +95,28 @@ class HourlySalesOut(Output):
             total_orders=sales.total_orders,
             total_revenue=sales.total_revenue,
         )
+
+
+class MonthlySalesOut(Output):
+    """A month, net of what was cancelled in it. `newCustomers` ordered for the first time."""
+
+    month: Annotated[str, Field(examples=["2026-03"])]
+    currency: str
+    total_orders: int
+    total_revenue: MoneyOut
+    avg_order_value: MoneyOut
+    unique_customers: int
+    new_customers: int
+
+
+class CohortOut(Output):
+    """The customers whose first order was in a month, and how many of them ordered in each later
+    one, in which any did."""
+
+    month: Annotated[str, Field(examples=["2026-03"])]
+    currency: str
+    customers: int
+    came_back: Annotated[dict[str, int], Field(examples=[{"2026-04": 12, "2026-06": 7}])]
 
 
 class TopProductOut(Output):

@@ -21,7 +21,9 @@ from . import report
 from .options import Options
 from .server import Server, durable_server
 
-PARTS = ("saga", "peers", "latency", "idle", "web", "growth", "longrun", "rebuilding", "hotspots")
+PARTS = (
+    "saga", "peers", "latency", "idle", "web", "pages", "growth", "longrun", "rebuilding", "hotspots",
+)  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 

@@ -143,7 +143,12 @@ CHANGES: dict[tuple[str, str], tuple[Change, ...]] = {
     ("analytics", "orders.OrderCreated"): (
         Shared("analytics_dailysales"),
         Shared("analytics_hourlysales"),
-        Shared("analytics_dailycustomer", "customer_id"),
+        New("analytics_placedorder", {"reached": 0}),
+        Shared("analytics_buyer", "customer_id"),
+        Shared("analytics_cohorts"),
         Shared("analytics_productsales", "product_id"),
     ),
+    ("analytics", "orders.OrderReserved"): (Set("analytics_placedorder", given={"reached": 1}),),
+    ("analytics", "orders.OrderPaid"): (Set("analytics_placedorder", given={"reached": 2}),),
+    ("analytics", "orders.OrderShipped"): (Set("analytics_placedorder", given={"reached": 3}),),
 }  # fmt: skip

@@ -51,7 +51,7 @@ def measure(server: Server, options: Options) -> list[Table]:
     placed = options.sized(2000, 20)
     made: dict[tuple[int, str], list[Grown]] = {}
     copies = 0
-    _begin(server, base, options.workers)
+    begin(server, base, options.workers)
     for wanted in options.sized((100_000, 1_000_000), (100,)):
         history.multiply(server, copies + 1, wanted // base)
         copies = wanted // base
@@ -84,7 +84,7 @@ def _take_turns(
     return made
 
 
-def _begin(server: Server, base: int, workers: int) -> None:
+def begin(server: Server, base: int, workers: int) -> None:
     """Replace what is there by real orders to be multiplied."""
     runs.clone(server, runs.SHOP)
     expected = workload.mix(base)

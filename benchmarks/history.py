@@ -22,6 +22,7 @@ ORDER_TABLES = (
     "orders_order", "orders_fulfilment", "inventory_reservation", "payments_payment",
     "payments_simulatedcharge", "shipping_shipment", "shipping_simulatedlabel",
     "notifications_notification", "notifications_mail", "customers_ordersummary",
+    "analytics_placedorder",
 )  # fmt: skip
 OF_ORDERS = "WHERE stream NOT LIKE 'product/%' AND stream NOT LIKE 'canary/%'"
 MOST_COPIES = 0x0180

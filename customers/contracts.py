@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -39,6 +40,37 @@ class ContactSaved(Message):
     email: Personal[str]
     phone: Personal[str] = ""
     address: Personal[Address | None] = None
+
+
+Notice = Literal["payment_receipt.email", "shipment.sms"]
+"""What a customer may do without: a kind of notification, and the channel that it comes by. The
+confirmation of an order is none of these, since the shop must send it."""
+
+
+class QuietHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From one full hour of the day, 0 to 23, until another, in a time zone such as `Europe/Berlin`."""
+
+    begin: int
+    end: int
+    zone: str
+
+
+@command(stream="customer_id")
+class ChooseNotices(Message):
+    """Set what a customer does not want to be told, and when no text messages may come."""
+
+    customer_id: str
+    unwanted: tuple[Notice, ...]
+    quiet: QuietHours | None = None
+
+
+@event(stream="customer_id")
+class NoticesChosen(Message):
+    """What the customer does not want to be told, and when no text messages may come."""
+
+    customer_id: str
+    unwanted: tuple[Notice, ...]
+    quiet: QuietHours | None = None
 
 
 class CartLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib.auth import password_validation
@@ -11,7 +11,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from ecommerce.identity.models import User
 from ecommerce.values import Address
 
-from .contracts import SaveContact
+from .contracts import ChooseNotices, Notice, QuietHours, SaveContact
 from .handlers import MOST_OF_A_PRODUCT
 from .models import Customer
 
@@ -109,6 +109,59 @@ class ContactForm(_Styled):
             phone=given["phone"],
             address=self.address(),
         )
+
+
+NOTICES = [
+    ("payment_receipt.email", "Receipts", "By e-mail, when your payment has arrived."),
+    ("shipment.sms", "Parcels", "By text message, with the tracking number."),
+]
+"""What a customer may do without: its name in messages, and what it is called and says here."""
+HOURS = [("", "Never")] + [(str(hour), f"{hour:02}:00") for hour in range(24)]
+
+
+class NoticesForm(_Styled):
+    """What somebody wants to be told, and when no text messages may come."""
+
+    wanted = forms.MultipleChoiceField(
+        choices=[(notice, name) for notice, name, _ in NOTICES], required=False
+    )
+    quiet_from = forms.ChoiceField(label="Quiet from", choices=HOURS, required=False)
+    quiet_until = forms.ChoiceField(label="Until", choices=HOURS, required=False)
+
+    @classmethod
+    def known(cls, customer: Customer) -> dict[str, Any]:
+        """What they chose before."""
+        quiet = customer.quiet or {"begin": "", "end": ""}
+        return {
+            "wanted": [notice for notice, _, _ in NOTICES if notice not in customer.unwanted],
+            "quiet_from": str(quiet["begin"]),
+            "quiet_until": str(quiet["end"]),
+        }
+
+    @property
+    def notices(self) -> list[tuple[str, str, str, bool]]:
+        """Each that may be done without, and whether it is wanted."""
+        wanted = self["wanted"].value() or []
+        return [(*notice, notice[0] in wanted) for notice in NOTICES]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse hours that do not begin or do not end."""
+        given = super().clean() or self.cleaned_data
+        begin, end = given.get("quiet_from"), given.get("quiet_until")
+        if bool(begin) != bool(end) or (begin and begin == end):
+            self.add_error("quiet_until", "Choose two different hours, or never for both.")
+        return given
+
+    def command(self, customer_id: str, zone: str) -> ChooseNotices:
+        """The command that saves it; the hours are those of a time zone."""
+        given = self.cleaned_data
+        quiet = None
+        if given["quiet_from"]:
+            quiet = QuietHours(int(given["quiet_from"]), int(given["quiet_until"]), zone)
+        unwanted = tuple(
+            cast(Notice, notice) for notice, _, _ in NOTICES if notice not in given["wanted"]
+        )
+        return ChooseNotices(customer_id=customer_id, unwanted=unwanted, quiet=quiet)
 
 
 class CheckoutForm(ContactForm):

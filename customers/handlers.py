@@ -3,6 +3,8 @@ is in their carts."""
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Invalid, NotFound
 from ecommerce.messaging.messages import Message
@@ -13,9 +15,12 @@ from orders.contracts import OrderCreated
 from .contracts import (
     AddToCart,
     CartChanged,
+    ChooseNotices,
     ContactSaved,
     CustomerRegistered,
     EmptyCart,
+    NoticesChosen,
+    QuietHours,
     SaveContact,
     SetQuantity,
 )
@@ -54,6 +59,28 @@ def save_contact(
         address=command.address,
     )
     return [*results, customer.record(saved)]
+
+
+@handles
+def choose_notices(command: ChooseNotices, customer: Customer) -> NoticesChosen:
+    """Set what a customer does not want to be told. Raises Invalid for hours that are none."""
+    if command.quiet is not None:
+        _check_hours(command.quiet)
+    chosen = NoticesChosen(
+        customer_id=command.customer_id,
+        unwanted=tuple(sorted(set(command.unwanted))),
+        quiet=command.quiet,
+    )
+    return customer.record(chosen)
+
+
+def _check_hours(quiet: QuietHours) -> None:
+    if not (0 <= quiet.begin <= 23 and 0 <= quiet.end <= 23) or quiet.begin == quiet.end:
+        raise Invalid("Choose two different hours, 0 to 23.", field="quiet")
+    try:
+        ZoneInfo(quiet.zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise Invalid(f"there is no time zone {quiet.zone!r}", field="quiet") from error
 
 
 @handles

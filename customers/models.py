@@ -20,7 +20,7 @@ from ecommerce.messaging.messages import Message
 from ecommerce.messaging.models import Aggregate, ReadModel
 from ecommerce.messaging.tables import service_tables
 
-from .contracts import CartChanged, CartLine, ContactSaved, CustomerRegistered
+from .contracts import CartChanged, CartLine, ContactSaved, CustomerRegistered, NoticesChosen
 
 tables = service_tables("customers")
 
@@ -40,6 +40,10 @@ class Customer(Aggregate):
     email = models.TextField(default="", blank=True)
     phone = models.TextField(default="", blank=True)
     address = models.JSONField(null=True, blank=True)
+    unwanted = models.JSONField(
+        default=list, blank=True, help_text="What they do not want to be told."
+    )
+    quiet = models.JSONField(null=True, blank=True, help_text="When no text messages may come.")
     registered_at = models.DateTimeField()
 
     class Meta:
@@ -66,6 +70,9 @@ class Customer(Aggregate):
                 self.guest = False
                 self.name, self.email, self.phone = event.name, event.email, event.phone
                 self.address = msgspec.to_builtins(event.address)
+            case NoticesChosen():
+                self.unwanted = list(event.unwanted)
+                self.quiet = msgspec.to_builtins(event.quiet)
 
 
 class Cart(Aggregate):

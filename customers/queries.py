@@ -6,6 +6,7 @@ it is with a product and its `ProductCreated`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
@@ -106,6 +107,12 @@ def orders_of(
 def order_summary(tenant: str, order_id: str) -> OrderSummary | None:
     """The order with this id."""
     return orders(tenant).filter(order_id=order_id).first()
+
+
+def watched_state(order: OrderSummary) -> str:
+    """What a stream of WATCHED_ORDERS says of an order that is like this."""
+    state = {"status": order.status, "payment": order.payment_status}
+    return json.dumps(state | {"shipment": order.shipment_status})
 
 
 # Each gets arrays of tenants and ids, and finds the state of these rows: see `ecommerce.web.live`.

@@ -6,12 +6,15 @@ hosts and a database, and sends cookies over HTTPS only. Durations are in second
 
 import os
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import structlog
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from django.urls import reverse_lazy
 from psycopg.conninfo import conninfo_to_dict
 
 from ecommerce import embedded
@@ -122,6 +125,7 @@ ASGI_APPLICATION = "ecommerce.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 MIDDLEWARE = [
+    "ecommerce.web.metrics.Measured",
     "ecommerce.web.middleware.RequestContext",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -132,7 +136,7 @@ MIDDLEWARE = [
     "ecommerce.web.middleware.TenantOfPage",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "ecommerce.web.middleware.ContentPolicy",
 ]
 
 TEMPLATES = [
@@ -252,6 +256,17 @@ READY_NEEDS_WORKERS = _flag("READY_NEEDS_WORKERS", default=True)
 READY_CANARY_SECONDS = _number("READY_CANARY_SECONDS", default=180)
 READY_OLDEST_SECONDS = _number("READY_OLDEST_SECONDS", default=60)
 
+# Metrics: from where everything may be read without a token.
+
+METRICS_FROM = _list("METRICS_FROM", default="" if PRODUCTION else "127.0.0.0/8,::1/128")
+for _network in METRICS_FROM:
+    try:
+        ip_network(_network)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"METRICS_FROM has {_network!r}. Use addresses or networks, such as 10.0.0.0/8."
+        ) from error
+
 # Orders and their providers
 
 RESERVATION_MINUTES = _number("RESERVATION_MINUTES", default=15)
@@ -292,8 +307,6 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # Pages have no script or style of their own, and load nothing from elsewhere.
 CONTENT_SECURITY_POLICY = {
-    # Other people's pages: they have scripts inside.
-    "EXCLUDE_URL_PREFIXES": ["/admin/", "/api/docs"],
     "DIRECTIVES": {
         "default-src": ["'none'"],
         "script-src": ["'self'"],
@@ -306,13 +319,23 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     },
 }
+# What the pages of libraries need besides: styles inside, and in the admin Alpine, which makes
+# functions of its attributes. No page runs a script that is not a file of ours.
+CONTENT_SECURITY_POLICY_FOR = {
+    "/admin/": {
+        "script-src": ["'self'", "'unsafe-eval'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+    },
+    "/api/docs": {"style-src": ["'self'", "'unsafe-inline'"]},
+}
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 CSRF_FAILURE_VIEW = "ecommerce.web.pages.form_too_old"
 SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=PRODUCTION)
-SECURE_REDIRECT_EXEMPT = [r"^health", r"^alive$"]  # asked by load balancers, without TLS
+# asked by load balancers and scrapers, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^alive$", r"^metrics$"]
 SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", default=31_536_000 if PRODUCTION else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
 SECURE_HSTS_PRELOAD = PRODUCTION
@@ -348,10 +371,17 @@ USE_TZ = True
 # Admin
 
 UNFOLD = {
-    "SITE_TITLE": "Shop admin",
-    "SITE_HEADER": "Shop admin",
-    "SITE_SYMBOL": "storefront",
+    "SITE_TITLE": "Tideline admin",
+    "SITE_HEADER": "Tideline",
+    "SITE_SUBHEADER": "Admin",
+    "SITE_ICON": lambda _: static("web/mark.svg"),
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("web/mark.svg")}
+    ],
+    "STYLES": [lambda _: static("web/admin.css")],
     "SHOW_BACK_BUTTON": True,
+    "DASHBOARD_CALLBACK": "ecommerce.console.dashboard.dashboard",
+    "LOGIN": {"redirect_after": lambda _: reverse_lazy("admin:index")},
     "ENVIRONMENT": None if PRODUCTION else ["Development", "info"],
     "SIDEBAR": {
         "show_search": True,

@@ -10,7 +10,9 @@ urlpatterns = [
     path("", pages.landing, name="landing"),
     path("admin/", admin.site.urls),
     path("", include("customers.pages")),
+    path("", include("analytics.pages")),
     path("", include("ecommerce.console.pages")),
+    path("", include("ecommerce.web.metrics")),
     path("", include("ecommerce.api")),
 ]
 if not settings.PRODUCTION:

@@ -84,6 +84,17 @@ class NotificationUndeliverable(Message):
 
 
 @event(stream="notification_id")
+class NotificationUnwanted(Message):
+    """The customer does not want to be told this on this channel; it will not be sent."""
+
+    notification_id: str
+    order_id: str
+    customer_id: str
+    notification_type: NotificationType
+    channel: Channel
+
+
+@event(stream="notification_id")
 class NotificationSent(Message):
     """The provider accepted the notification."""
 

@@ -7,6 +7,9 @@
 Each event names the customer, so the notifications are the same whatever their order. The contact is
 looked up when a notification is prepared. If the customer has left no address by then, it is
 Undeliverable and stays so; a contact saved later serves the notifications after it.
+
+What the customer does not want is Unwanted, and costs nothing. In their quiet hours a text message
+is queued, and sent when these are over. The confirmation of an order is always sent.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from django.template.exceptions import TemplateDoesNotExist
 
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Invalid, NotFound, Retry
-from ecommerce.messaging.registry import Result, handles, performs
+from ecommerce.messaging.registry import Later, Result, handles, performs
 from ecommerce.values import Money
 from orders.contracts import OrderCreated, OrderLine
 from payments.contracts import PaymentProcessed
@@ -32,6 +35,7 @@ from .contracts import (
     NotificationSent,
     NotificationType,
     NotificationUndeliverable,
+    NotificationUnwanted,
     RecordNotification,
     SaveTemplate,
     SendNotification,
@@ -65,11 +69,12 @@ def confirm_order(
     notification: Notification | None,
     contact: Contact | None,
     own: Template | None,
+    context: Context,
 ) -> list[Result]:
     """Confirm the order."""
     if notification is not None:
         return []
-    return _tell("order_confirmation", event, contact, own, _order_values(event))
+    return _tell("order_confirmation", event, contact, own, _order_values(event), context)
 
 
 @handles(notification=_id("payment_receipt"), own=_template("payment_receipt"))
@@ -78,6 +83,7 @@ def send_receipt(
     notification: Notification | None,
     contact: Contact | None,
     own: Template | None,
+    context: Context,
 ) -> list[Result]:
     """Send a receipt for the captured payment."""
     if notification is not None:
@@ -87,7 +93,7 @@ def send_receipt(
         "transaction_id": event.transaction_id,
         "paid_at": event.processed_at.astimezone(UTC),
     }
-    return _tell("payment_receipt", event, contact, own, values)
+    return _tell("payment_receipt", event, contact, own, values, context)
 
 
 @handles(notification=_id("shipment"), own=_template("shipment"))
@@ -96,6 +102,7 @@ def announce_shipment(
     notification: Notification | None,
     contact: Contact | None,
     own: Template | None,
+    context: Context,
 ) -> list[Result]:
     """Tell the customer the tracking number."""
     if notification is not None:
@@ -106,7 +113,7 @@ def announce_shipment(
         "estimated_delivery": event.estimated_delivery,
         "collection": event.collection,
     }
-    return _tell("shipment", event, contact, own, values)
+    return _tell("shipment", event, contact, own, values, context)
 
 
 @performs
@@ -183,6 +190,7 @@ def _tell(
     contact: Contact | None,
     own: Template | None,
     values: Mapping[str, Any],
+    context: Context,
 ) -> list[Result]:
     notification, channel = Notification(), CHANNELS[kind]
     about: dict[str, Any] = {
@@ -191,6 +199,9 @@ def _tell(
         "customer_id": event.customer_id,
         "channel": channel,
     }
+    if contact is not None and contact.does_without(kind):
+        unwanted = NotificationUnwanted(**about, notification_type=kind)
+        return [notification, notification.record(unwanted)]
     recipient = contact.recipient(channel) if contact else ""
     if contact is None or not recipient:
         wanted = "e-mail address" if channel == "email" else "phone number"
@@ -200,11 +211,10 @@ def _tell(
     values = {"name": contact.name, "order_id": event.order_id, **values}
     texts = render(f"{kind}.{channel}", own, values)
     about |= {"recipient": recipient, "subject": texts.subject, "text": texts.text}
-    return [
-        notification,
-        notification.record(NotificationQueued(**about, notification_type=kind)),
-        SendNotification(**about, html=texts.html),
-    ]
+    queued = notification.record(NotificationQueued(**about, notification_type=kind))
+    send = SendNotification(**about, html=texts.html)
+    quiet_until = contact.quiet_until(context.now) if channel == "sms" else None
+    return [notification, queued, Later(send, quiet_until) if quiet_until else send]
 
 
 def _order_values(event: OrderCreated) -> dict[str, Any]:

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.db.models.functions import Now
@@ -26,6 +28,7 @@ from .contracts import (
     NotificationSent,
     NotificationType,
     NotificationUndeliverable,
+    NotificationUnwanted,
 )
 
 tables = service_tables("notifications")
@@ -48,12 +51,13 @@ class Notification(Aggregate):
     """One thing told to one customer on one channel."""
 
     class Status(models.TextChoices):
-        """Queued → Sent or Failed; or Undeliverable from the beginning."""
+        """Queued → Sent or Failed; or Undeliverable or Unwanted from the beginning."""
 
         QUEUED = "Queued"
         SENT = "Sent"
         FAILED = "Failed"
         UNDELIVERABLE = "Undeliverable"
+        UNWANTED = "Unwanted"
 
     key = "notification_id"
 
@@ -111,6 +115,9 @@ class Notification(Aggregate):
                 self._identify(event)
                 self.error = event.error
                 self.status = self.Status.UNDELIVERABLE
+            case NotificationUnwanted():
+                self._identify(event)
+                self.status = self.Status.UNWANTED
             case NotificationSent():
                 self.provider_id = event.provider_id
                 self.sent_at = event.sent_at
@@ -119,7 +126,9 @@ class Notification(Aggregate):
                 self.error = event.error
                 self.status = self.Status.FAILED
 
-    def _identify(self, event: NotificationQueued | NotificationUndeliverable) -> None:
+    def _identify(
+        self, event: NotificationQueued | NotificationUndeliverable | NotificationUnwanted
+    ) -> None:
         self.notification_id = event.notification_id
         self.order_id = event.order_id
         self.customer_id = event.customer_id
@@ -128,7 +137,7 @@ class Notification(Aggregate):
 
 
 class Contact(ReadModel):
-    """How a customer can be reached, as the customers service says."""
+    """How a customer can be reached, and what they want to be told, as the customers service says."""
 
     key = "customer_id"
 
@@ -136,6 +145,8 @@ class Contact(ReadModel):
     name = models.CharField(max_length=200)
     email = models.CharField(max_length=254)
     phone = models.CharField(max_length=40)
+    unwanted = models.JSONField(default=list)
+    quiet = models.JSONField(null=True)
 
     class Meta(ReadModel.Meta):
         constraints = [
@@ -148,6 +159,23 @@ class Contact(ReadModel):
     def recipient(self, channel: Channel) -> str:
         """The address on a channel; empty when it is not known."""
         return self.email if channel == "email" else self.phone
+
+    def does_without(self, kind: NotificationType) -> bool:
+        """Whether the customer does not want to be told this."""
+        return f"{kind}.{CHANNELS[kind]}" in self.unwanted
+
+    def quiet_until(self, now: datetime) -> datetime | None:
+        """When the quiet hours end that it is in, if it is; `now` is an aware instant."""
+        if self.quiet is None:
+            return None
+        local = now.astimezone(ZoneInfo(self.quiet["zone"]))
+        begin, end = self.quiet["begin"], self.quiet["end"]
+        if (local.hour - begin) % 24 >= (end - begin) % 24:
+            return None
+        until = local.replace(hour=end, minute=0, second=0, microsecond=0)
+        if until <= local:
+            until += timedelta(days=1)
+        return until.astimezone(UTC)
 
 
 class Template(ReadModel):

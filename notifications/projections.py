@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from customers.contracts import ContactSaved
+import msgspec
+
+from customers.contracts import ContactSaved, NoticesChosen
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.registry import projects
 
@@ -17,6 +19,15 @@ def keep_contact(event: ContactSaved, contact: Contact | None, context: Context)
     contact.name = event.name
     contact.email = event.email
     contact.phone = event.phone
+    return contact
+
+
+@projects
+def keep_choice(event: NoticesChosen, contact: Contact | None, context: Context) -> Contact:
+    """Keep what a customer does not want to be told, and when no text messages may come."""
+    contact = contact or Contact(tenant=context.tenant, customer_id=event.customer_id)
+    contact.unwanted = list(event.unwanted)
+    contact.quiet = msgspec.to_builtins(event.quiet)
     return contact
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from .models import Mail, Notification
 
@@ -26,6 +26,22 @@ def notifications_by_status(tenant: str) -> dict[str, int]:
     """How many notifications there are in each status that occurs."""
     counted = Notification.objects.filter(tenant=tenant).values_list("status")
     return dict(counted.annotate(number=Count("id")).order_by("status"))
+
+
+def notifications(tenant: str, *, order_id: str = "") -> QuerySet[Notification]:
+    """All notifications of a tenant, or those about one order. Their ids grow with time."""
+    found = Notification.objects.filter(tenant=tenant)
+    return found.filter(order_id=order_id) if order_id else found
+
+
+def find_notification(tenant: str, notification_id: str) -> Notification | None:
+    """The notification with this id."""
+    return Notification.objects.filter(tenant=tenant, notification_id=notification_id).first()
+
+
+def mail(tenant: str, notification_id: str) -> Mail | None:
+    """What the mailbox was given for a notification; None when it went elsewhere, or nowhere yet."""
+    return Mail.objects.filter(key=f"{tenant}/{notification_id}").first()
 
 
 def mailbox(tenant: str, *, limit: int = 50) -> list[Mail]:

@@ -5,17 +5,21 @@ Lists of orders are answered by the customers service, from its own read model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from ecommerce.messaging import tenancy
+from ecommerce.messaging.database import connection
 from ecommerce.messaging.events import read_stream
 from ecommerce.messaging.folds import Moment, Past, as_of
 from ecommerce.messaging.messages import Message
+from ecommerce.messaging.services import service
 
-from .models import Order
+from .models import Fulfilment, Order
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,48 @@ class HistoryEntry:
     fields: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """A shop's orders of the last minute, and those whose process has not ended; both are counted
+    up to MOST_COUNTED."""
+
+    tenant: str
+    placed: int
+    under_way: int
+
+
+MOST_COUNTED = 10_000
+_TRAFFIC = """
+    SELECT asked.tenant, placed.n, open.n FROM unnest(%b::text[]) AS asked(tenant),
+        LATERAL (SELECT count(*) AS n FROM (
+            SELECT FROM orders_order WHERE tenant = asked.tenant AND id > rpad(lpad(to_hex(
+                (extract(epoch FROM statement_timestamp()) * 1000)::bigint - 60000), 12, '0'), 32, '0')::uuid
+            LIMIT %b::int) AS some_placed) AS placed,
+        LATERAL (SELECT count(*) AS n FROM (
+            SELECT FROM orders_fulfilment WHERE tenant = asked.tenant AND deadline_at IS NOT NULL
+            LIMIT %b::int) AS some_open) AS open
+"""
+
+
 def find_order(tenant: str, order_id: str) -> Order | None:
     """The order with this id."""
     return Order.objects.filter(tenant=tenant, order_id=order_id).first()
 
 
+def fulfilment(tenant: str, order_id: str) -> Fulfilment | None:
+    """Where the process of delivering an order stands."""
+    return Fulfilment.objects.filter(tenant=tenant, order_id=order_id).first()
+
+
 def order_as_of(tenant: str, order_id: str, moment: Moment | None) -> Past[Order] | None:
     """The order as it was at a version or an instant; None when there was none."""
     return as_of(Order, tenant, order_id, moment)
+
+
+def stalled(tenant: str, *, limit: int) -> list[Fulfilment]:
+    """Orders that do not go on until an operator has looked, with why."""
+    found = Fulfilment.objects.filter(tenant=tenant).exclude(attention="")
+    return list(found[:limit])
 
 
 def history(tenant: str, order_id: str) -> list[HistoryEntry]:
@@ -52,6 +90,16 @@ def history(tenant: str, order_id: str) -> list[HistoryEntry]:
         )
         for stored in read_stream("orders", tenant, f"order/{order_id}")
     ]
+
+
+def traffic(tenants: Sequence[str]) -> list[Traffic]:
+    """How busy each of these shops is. For all at once, whoever asks: a shop is shown its own only.
+
+    Ids begin with their time, so the key's index has the last minute's orders.
+    """
+    with tenancy.acting_for(tenancy.EVERY), connection(service("orders").database) as conn:
+        rows = conn.execute(_TRAFFIC, (list(tenants), MOST_COUNTED, MOST_COUNTED)).fetchall()
+    return [Traffic(*row) for row in rows]
 
 
 def _fields(event: Message) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ecommerce.messaging.backoffice import ReadOnlyAdmin, commands, labelled, mo
 from ecommerce.messaging.messages import Message
 
 from .contracts import RefundPayment
-from .models import Payment, SimulatedCharge
+from .models import Payment, SimulatedCharge, SimulatedTrouble
 
 
 class RefundForm(CommandForm):
@@ -60,3 +60,10 @@ class SimulatedChargeAdmin(ReadOnlyAdmin):
     search_help_text = "A whole key or transaction id."
     shown_as = {"amount": money("amount")}
     ordering = ("key",)
+
+
+@admin.register(SimulatedTrouble)
+class SimulatedTroubleAdmin(ReadOnlyAdmin):
+    icon = "bolt"
+    list_display = ("kind", "until", "calls", "seconds")
+    ordering = ("kind",)

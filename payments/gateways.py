@@ -24,9 +24,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 
 from ecommerce.messaging.database import connection
+from ecommerce.simulation import Provider
 from ecommerce.values import Money
 
-from .models import SimulatedCharge
+from .models import SimulatedCharge, SimulatedTrouble
 
 
 class GatewayError(Exception):
@@ -114,6 +115,18 @@ NO_FUNDS = Declined("insufficient_funds", "The card's limit does not cover the a
 UNKNOWN_CARD = Declined("unknown_card", "The card token is not known.")
 _reasons = {answer.code: answer for answer in (BARRED, DECLINED, NO_FUNDS, UNKNOWN_CARD)}
 
+TROUBLES = Provider(
+    "card",
+    "Card provider",
+    SimulatedTrouble,
+    {
+        "lost answers": "loses its answers",
+        "slow": "takes its time",
+        "declining": "declines every card",
+        "unavailable": "is not there",
+    },
+)
+
 # Each call is one statement, so that calls about one charge at the same time take turns at its row.
 _CHARGE = """
     INSERT INTO payments_simulatedcharge AS charge
@@ -167,13 +180,13 @@ class SimulatedGateway:
     | anything else      | declined                                                            |
 
     and by the amount: what would be captured is declined when it ends in .13. A barred charge is
-    declined whatever its token.
+    declined whatever its token. `TROUBLES` come on top of all that.
     """
 
     def charge(self, key: str, amount: Money, method: str) -> Captured | Declined:
         if method == "card_slow":
             time.sleep(settings.SIMULATED_GATEWAY_SECONDS)
-        declined = _declined(amount, method)
+        declined = DECLINED if TROUBLES.befalls("declining") else _declined(amount, method)
         row = _book(
             _CHARGE,
             key=key,
@@ -191,6 +204,7 @@ class SimulatedGateway:
             raise GatewayRefused(f"the key {key} was used for {Money(charged, currency)}")
         if method == "card_timeout" or (method == "card_answer_lost" and calls == 1):
             raise GatewayTimeout(f"no answer to the charge {key}")
+        _lose_answer(key)
         answer = _answer(state, transaction_id, code)
         if answer is None:
             raise GatewayUnavailable(f"the charge {key} was not carried out")
@@ -207,6 +221,7 @@ class SimulatedGateway:
             refund_id=_id("rfd", refund_key),
         )
         assert row is not None
+        _lose_answer(key)
         state, transaction_id, refund_id = row
         return Voided(transaction_id, refund_id) if state == "refunded" else Voided()
 
@@ -221,6 +236,7 @@ class SimulatedGateway:
         )
         if row is None:
             raise GatewayRefused(f"no charge {transaction_id} has {amount} to give back")
+        _lose_answer(key)
         return Refunded(row[0])
 
     def look_up(self, key: str) -> Captured | Declined | None:
@@ -231,11 +247,19 @@ class SimulatedGateway:
 def _book(statement: str, **values: Any) -> Any:
     """Run one statement in the books, and commit. That they are out of reach is a fault of the
     gateway, as anybody outside would have it."""
+    TROUBLES.hold_up("slow")
+    if TROUBLES.befalls("unavailable"):
+        raise GatewayUnavailable("the gateway answers 503 Service Unavailable")
     try:
         with connection(router.db_for_write(SimulatedCharge)) as books:
             return books.execute(statement, values).fetchone()
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise GatewayUnavailable(str(error)) from error
+
+
+def _lose_answer(key: str) -> None:
+    if TROUBLES.befalls("lost answers"):
+        raise GatewayTimeout(f"the answer about {key} got lost")
 
 
 def _declined(amount: Money, method: str) -> Declined | None:

@@ -9,6 +9,7 @@ from django.db import models
 from ecommerce.messaging.messages import Message
 from ecommerce.messaging.models import Aggregate
 from ecommerce.messaging.tables import service_tables
+from ecommerce.simulation import Trouble
 from ecommerce.values import Money
 
 from .contracts import (
@@ -166,3 +167,7 @@ class SimulatedCharge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.state}"
+
+
+class SimulatedTrouble(Trouble):
+    """What the simulated gateway does wrong just now."""

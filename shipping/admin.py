@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from ecommerce.messaging.backoffice import ReadOnlyAdmin, labelled, money
 
-from .models import Shipment, SimulatedFault, SimulatedLabel
+from .models import Shipment, SimulatedFault, SimulatedLabel, SimulatedTrouble
 
 
 @admin.register(Shipment)
@@ -45,3 +45,10 @@ class SimulatedFaultAdmin(ReadOnlyAdmin):
     icon = "bug_report"
     list_display = ("key", "times")
     search_fields = ("key",)
+
+
+@admin.register(SimulatedTrouble)
+class SimulatedTroubleAdmin(ReadOnlyAdmin):
+    icon = "bolt"
+    list_display = ("kind", "until", "calls", "seconds")
+    ordering = ("kind",)

@@ -19,10 +19,11 @@ from django.db import router
 from django.db.models import F
 
 from ecommerce.messaging.database import connection
+from ecommerce.simulation import Provider
 from ecommerce.values import Address, Money
 
 from .contracts import Parcel, ServiceLevel, TrackingStatus
-from .models import SimulatedFault, SimulatedLabel
+from .models import SimulatedFault, SimulatedLabel, SimulatedTrouble
 
 
 class CarrierError(Exception):
@@ -105,6 +106,18 @@ def delivery_time() -> timedelta:
     return timedelta(seconds=settings.SIMULATED_DELIVERY_SECONDS)
 
 
+TROUBLES = Provider(
+    "carrier",
+    "Carrier",
+    SimulatedTrouble,
+    {
+        "lost answers": "loses its answers",
+        "slow": "takes its time",
+        "refusing": "takes no new parcel",
+        "unavailable": "is not there",
+    },
+)
+
 _COLUMNS = (
     "key",
     "reference",
@@ -135,7 +148,8 @@ class SimulatedCarrier:
     | city `Detour`     | reports the goods in transit once, then delivered              |
     | city `Nowhere`    | reports an exception, for ever                                 |
 
-    Without an address the goods wait at the warehouse from the next day on, at no cost.
+    Without an address the goods wait at the warehouse from the next day on, at no cost. `TROUBLES`
+    come on top of all that.
     """
 
     NAME = "SwiftParcel"
@@ -150,15 +164,19 @@ class SimulatedCarrier:
     DAYS: ClassVar[dict[ServiceLevel, int]] = {"Standard": 4, "Express": 2, "Overnight": 1}
 
     def create(self, request: LabelRequest) -> Label:
+        _reach()
         city = request.address.city if request.address else ""
         if request.address and request.address.zip_code == "00000":
             raise CarrierRefused("The address cannot be reached: zip code 00000 does not exist.")
+        if TROUBLES.befalls("refusing") and not _is_sold(request.key):
+            raise CarrierRefused("The carrier takes no new parcels.")
         if city == "Timeout":
             raise CarrierUnavailable("The carrier did not answer in time.")
         if city == "Flaky" and _happened(f"create/{request.key}") <= 2:
             raise CarrierUnavailable("The carrier answered 503 Service Unavailable.")
         label = self._sell(request, city)
-        if city == "Lost Answer" and _happened(f"create/{request.key}") <= 1:
+        lost = city == "Lost Answer" and _happened(f"create/{request.key}") <= 1
+        if lost or TROUBLES.befalls("lost answers"):
             raise CarrierUnavailable("The connection broke before the carrier's answer arrived.")
         return Label(
             carrier=self.NAME if request.address else self.COLLECTION,
@@ -169,6 +187,7 @@ class SimulatedCarrier:
         )
 
     def track(self, tracking_number: str) -> Whereabouts:
+        _reach()
         label = SimulatedLabel.objects.filter(tracking_number=tracking_number).first()
         if label is None:
             raise CarrierRefused(f"The carrier knows no tracking number {tracking_number}.")
@@ -199,6 +218,16 @@ class SimulatedCarrier:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise CarrierUnavailable(str(error)) from error
         return SimulatedLabel(**dict(zip(_COLUMNS, row or (), strict=True)))
+
+
+def _reach() -> None:
+    TROUBLES.hold_up("slow")
+    if TROUBLES.befalls("unavailable"):
+        raise CarrierUnavailable("The carrier answers 503 Service Unavailable.")
+
+
+def _is_sold(key: str) -> bool:
+    return SimulatedLabel.objects.filter(key=key).exists()
 
 
 def _tracking_number(key: str) -> str:

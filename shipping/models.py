@@ -13,6 +13,7 @@ from django.db import models
 from ecommerce.messaging.messages import Message
 from ecommerce.messaging.models import Aggregate
 from ecommerce.messaging.tables import service_tables
+from ecommerce.simulation import Trouble
 
 from .contracts import (
     ShipmentCreated,
@@ -166,3 +167,7 @@ class SimulatedFault(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.times}"
+
+
+class SimulatedTrouble(Trouble):
+    """What the simulated carrier does wrong just now."""

@@ -20,6 +20,7 @@ from ecommerce.embedded.postgres import Server
 from ecommerce.messaging import wakeup
 from ecommerce.messaging.database import close_pools
 from ecommerce.messaging.tenancy import WEB_ROLE
+from ecommerce.simulation import providers
 from tests import databases
 
 # A slow machine is no failure, and a failure is shown with what reproduces it.
@@ -61,6 +62,8 @@ def _nothing_left_open() -> Iterator[None]:
     yield
     wakeup.close()
     close_pools()
+    for provider in providers():
+        provider.forget()
 
 
 @pytest.fixture

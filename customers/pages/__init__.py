@@ -19,6 +19,7 @@ urlpatterns = [
     path("shop/orders/<order_id>/cancel", orders.cancel, name="shop-order-cancel"),
     path("shop/orders/<order_id>/again", orders.again, name="shop-order-again"),
     path("shop/account", account.account, name="shop-account"),
+    path("shop/account/notices", account.choose_notices, name="shop-account-notices"),
     path("shop/sign-in", account.sign_in, name="shop-sign-in"),
     path("shop/sign-up", account.sign_up, name="shop-sign-up"),
     path("shop/sign-out", account.sign_out, name="shop-sign-out"),

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
@@ -16,8 +16,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from customers import queries
 from customers.contracts import AddToCart, CartLine, EmptyCart, SaveContact
-from customers.forms import ContactForm, SignInForm, SignUpForm
-from customers.models import Cart
+from customers.forms import ContactForm, NoticesForm, SignInForm, SignUpForm
+from customers.models import Cart, Customer
 from ecommerce.identity import tenants
 from ecommerce.identity.models import User
 from ecommerce.messaging import bus, tenancy
@@ -66,17 +66,46 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @login_required(login_url="shop-sign-in")
 @require_http_methods(READS_AND_WRITES)
 def account(request: HttpRequest) -> HttpResponse:
-    """Contacts and address."""
+    """Contacts and address, and what they want to be told."""
     who = visitor(request)
     if not who.customer_id:
         return show(request, "account", {"form": None})
-    known = ContactForm.known(queries.profile(who.tenant, who.customer_id))
-    form = ContactForm(request.POST or None, initial=known)
+    known = queries.profile(who.tenant, who.customer_id)
+    form = ContactForm(request.POST or None, initial=ContactForm.known(known))
     if request.method != "POST" or not form.is_valid():
-        return show(request, "account", {"form": form}, status=422 if form.is_bound else 200)
+        return _account(request, form, _notices(known))
     bus.execute(form.command(who.customer_id), tenant=who.tenant, actor=who.actor)
     messages.success(request, "Saved.")
     return redirect("shop-account")
+
+
+@login_required(login_url="shop-sign-in")
+@require_POST
+def choose_notices(request: HttpRequest) -> HttpResponse:
+    """Set what a customer wants to be told."""
+    who = visitor(request)
+    known = queries.profile(who.tenant, who.customer_id)
+    if known is None:
+        raise Http404
+    form = NoticesForm(request.POST)
+    if not form.is_valid():
+        return _account(request, ContactForm(initial=ContactForm.known(known)), form)
+    tenant = tenants.find(who.tenant)
+    command = form.command(who.customer_id, tenant.zone.key if tenant else "UTC")
+    bus.execute(command, tenant=who.tenant, actor=who.actor)
+    messages.success(request, "Saved.")
+    return redirect("shop-account")
+
+
+def _notices(known: Customer | None) -> NoticesForm | None:
+    """For those whom the shop knows."""
+    return NoticesForm(initial=NoticesForm.known(known)) if known else None
+
+
+def _account(request: HttpRequest, form: ContactForm, notices: NoticesForm | None) -> HttpResponse:
+    refused = form.is_bound or bool(notices and notices.is_bound)
+    facts = {"form": form, "notices": notices}
+    return show(request, "account", facts, status=422 if refused else 200)
 
 
 def _make(request: HttpRequest, form: SignUpForm) -> User | None:

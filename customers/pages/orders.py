@@ -6,7 +6,6 @@ guest finds it again. To everybody else it does not exist.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -109,7 +108,7 @@ def order(request: HttpRequest, order_id: str) -> HttpResponse:
         "reason": REASONS.get(found.cancel_reason, "") if found else "",
         "money": MONEY.get(found.payment_status, "") if found else "",
         "live": live.address("orders", who.tenant, order_id),
-        "now": _state(found),
+        "now": queries.watched_state(found) if found else "",
     }
     return show(request, "order", facts)
 
@@ -179,14 +178,6 @@ def has_ended(order: OrderSummary) -> bool:
     if order.status == "Cancelled":
         return order.payment_status not in {"Pending", "Captured", "Cancelling"}
     return order.status == "Delivered"
-
-
-def _state(order: OrderSummary | None) -> str:
-    """What the stream says of an order that is as the page shows it."""
-    if order is None:
-        return ""
-    state = {"status": order.status, "payment": order.payment_status}
-    return json.dumps(state | {"shipment": order.shipment_status})
 
 
 def _detail(order: OrderSummary, status: str) -> str:

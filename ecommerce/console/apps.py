@@ -9,3 +9,11 @@ class ConsoleConfig(AppConfig):
     name = "ecommerce.console"
     label = "console"
     verbose_name = "Operations console"
+
+    def ready(self) -> None:
+        """Let workers carry out what operators ask for."""
+        from ecommerce.messaging import rebuilder
+
+        from . import auditing
+
+        rebuilder.errand(auditing.look)

@@ -148,6 +148,7 @@ class Demo:
     changed: Callable[[], None] = lambda: None
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     repeated: int = 0
+    stopping: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def products(self) -> list[Product]:
@@ -171,12 +172,13 @@ class Demo:
                 raise Unreachable(f"{path}: status {answer.status} {answer.code}")
 
     def place(self, orders: Sequence[Order]) -> None:
-        """Place all orders, so many a second."""
+        """Place all orders, so many a second, unless it is stopping."""
         began = time.monotonic()
         with ThreadPoolExecutor(THREADS) as pool:
             waiting = []
             for index, order in enumerate(orders):
-                time.sleep(max(began + index / self.rate - time.monotonic(), 0))
+                if self.stopping.wait(max(began + index / self.rate - time.monotonic(), 0)):
+                    break
                 waiting.append(pool.submit(self._place, order))
             for each in waiting:
                 each.result()

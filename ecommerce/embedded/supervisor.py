@@ -1,8 +1,8 @@
 """Runs some programs together: all of them, or none.
 
-Nothing is restarted behind anybody's back. When one ends, the others are stopped and the run ends
-with an error that says which; the first Ctrl-C or SIGTERM stops them all. A program ends when the
-supervisor dies, too: see `child`.
+When one ends, the others are stopped and the run ends with an error that says which; the first
+Ctrl-C or SIGTERM stops them all. Only one that may be `replaced`, and that was killed from outside, is
+started again, and that is said. A program ends when the supervisor dies, too: see `child`.
 """
 
 import os
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from . import child
 
 PATIENCE = 10.0  # for a program to finish what it is doing
+PAUSE = 1.0  # before a program that was killed is started again: it may be killed at once
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -24,6 +25,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Program:
     name: str
     arguments: list[str]  # an absolute path first
+    replaced: bool = False  # started again when it was killed from outside
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,26 @@ def run(
     *,
     is_ready: Callable[[], bool],
     announce: Callable[[], None],
+    say: Callable[[str], object],
 ) -> Ended | None:
     """Run until one of them ends, which is returned, or a signal asks to stop.
 
-    `announce` is called once, when `is_ready`.
+    `announce` is called once, when `is_ready`; `say` when one is started again.
     """
+    replaced = {program.name: program for program in programs if program.replaced}
+
+    def again(ended: Ended) -> subprocess.Popen[bytes] | None:
+        """The process that takes the place of one that ended, if any may."""
+        if ended.code >= 0 or ended.name not in replaced:
+            return None
+        time.sleep(PAUSE)
+        say(f"{ended}; it is started again.")
+        return _start(replaced[ended.name], environment)
+
     with _signals_noted() as noted:
         processes = {program.name: _start(program, environment) for program in programs}
         try:
-            return _watch(processes, noted, is_ready, announce)
+            return _watch(processes, noted, is_ready, announce, again)
         finally:
             _stop(list(processes.values()))
 
@@ -93,12 +106,18 @@ def _watch(
     noted: int,
     is_ready: Callable[[], bool],
     announce: Callable[[], None],
+    again: Callable[[Ended], subprocess.Popen[bytes] | None],
 ) -> Ended | None:
     announced = False
     while True:
         for name, process in processes.items():
-            if process.poll() is not None:
-                return Ended(name, process.returncode)
+            if process.poll() is None:
+                continue
+            ended = Ended(name, process.returncode)
+            successor = again(ended)
+            if successor is None:
+                return ended
+            processes[name] = successor
         if not announced and is_ready():
             announce()
             announced = True

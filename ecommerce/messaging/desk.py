@@ -16,27 +16,30 @@ Sending is the workers' (see `redrive`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import Count, DateTimeField, Func, Max, Min, Q, QuerySet
+from django.db.models import DateTimeField, Func, Q, QuerySet
 
 from .errors import Conflict, NotFound
 from .queues import DeadLetter, DeadLetterAction
-from .reasons import headline
 from .registry import handlers
 from .services import ServiceConfig, services
 
 STATES = ("waiting", "held", "retrying", "resolved", "given_up")
 OPEN = ("waiting", "held", "retrying")
 """The states of letters that are not over."""
+DECIDABLE = {
+    "retry": ("waiting", "held", "given_up"),
+    "hold": ("waiting", "given_up", "retrying"),
+    "give up": ("waiting", "held", "retrying"),
+}
+"""The states of letters that can be decided about so."""
 FASTEST = 1000.0
 """Letters a second."""
-MOST_CAUSES = 100
-"""Of one service: whoever has more looks at the most frequent first."""
 
 Letters = QuerySet[DeadLetter]
 
@@ -82,20 +85,6 @@ class Selection:
         return found.filter(dead_at__gte=self.since) if self.since else found
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Letters that died of the same thing; `error` is what the latest of them says."""
-
-    service: str
-    cause: str
-    handler: str
-    reason: str
-    letters: int
-    first: datetime
-    last: datetime
-    error: str
-
-
 def all_letters(config: ServiceConfig) -> Letters:
     """All letters of a service."""
     return config.tables.dead._default_manager.using(config.database).all()
@@ -120,10 +109,12 @@ def waiting(config: ServiceConfig) -> int:
     return all_letters(config).filter(state="waiting").count()
 
 
-def causes(selection: Selection) -> list[Cause]:
-    """What letters died of, the most frequent first."""
-    found = [cause for config in selection.services() for cause in _causes(config, selection)]
-    return sorted(found, key=lambda cause: (-cause.letters, cause.cause))
+def count(selection: Selection, action: str) -> int:
+    """How many letters a decision would be about now."""
+    return sum(
+        selection.letters(config).filter(_at_desk(selection, DECIDABLE[action])).count()
+        for config in selection.services()
+    )
 
 
 def retry(selection: Selection, *, actor: str, note: str = "", rate: float | None = None) -> int:
@@ -143,19 +134,17 @@ def retry(selection: Selection, *, actor: str, note: str = "", rate: float | Non
                 raise Conflict(
                     f"no handler is named {gone.handler!r}: restore it, or give the letter up"
                 )
-    return _decide(selection, "retry", ("waiting", "held", "given_up"), send, actor, note, known)
+    return _decide(selection, "retry", send, actor, note, known)
 
 
 def hold(selection: Selection, *, actor: str, note: str = "") -> int:
     """Keep letters from being sent by a policy or with others; return how many."""
-    states = ("waiting", "given_up", "retrying")
-    return _decide(selection, "hold", states, _into("held"), actor, note)
+    return _decide(selection, "hold", _into("held"), actor, note)
 
 
 def give_up(selection: Selection, *, actor: str, note: str = "") -> int:
     """End letters: what they ask for will not happen; return how many."""
-    states = ("waiting", "held", "retrying")
-    return _decide(selection, "give up", states, _into("given_up"), actor, note)
+    return _decide(selection, "give up", _into("given_up"), actor, note)
 
 
 def note_action(config: ServiceConfig, letters: Sequence[DeadLetter], **action: Any) -> None:
@@ -179,17 +168,12 @@ def now() -> Func:
 def _decide(
     selection: Selection,
     action: str,
-    states: tuple[str, ...],
     carry_out: Callable[[ServiceConfig, Sequence[DeadLetter]], None],
     actor: str,
     note: str,
     among: Q = Q(),  # noqa: B008  it never changes
 ) -> int:
-    at_desk = Q(state__in=set(states) - {"retrying"})
-    if "retrying" in states:
-        at_desk |= Q(state="retrying", due_at__isnull=False)
-    if not (selection.ids or selection.state):
-        at_desk &= Q(state="waiting")
+    at_desk = _at_desk(selection, DECIDABLE[action])
     decided = 0
     for config in selection.services():
         with transaction.atomic(using=config.database):
@@ -200,6 +184,14 @@ def _decide(
                 note_action(config, letters, action=action, actor=actor, note=note)
             decided += len(letters)
     return decided
+
+
+def _at_desk(selection: Selection, states: tuple[str, ...]) -> Q:
+    """Which letters may be decided about; those that were sent out are gone."""
+    at_desk = Q(state__in=set(states) - {"retrying"})
+    if "retrying" in states:
+        at_desk |= Q(state="retrying", due_at__isnull=False)
+    return at_desk if selection.ids or selection.state else at_desk & Q(state="waiting")
 
 
 def _into(state: str) -> Callable[[ServiceConfig, Sequence[DeadLetter]], None]:
@@ -230,14 +222,3 @@ def _line_up(config: ServiceConfig, ids: list[uuid.UUID], rate: float | None) ->
                 FROM line, begin WHERE d.id = line.id""",
             [*values, pause],
         )
-
-
-def _causes(config: ServiceConfig, selection: Selection) -> Iterator[Cause]:
-    letters = selection.letters(config)
-    groups = letters.values("cause", "handler", "reason").annotate(
-        letters=Count("pk"), first=Min("dead_at"), last=Max("dead_at")
-    )
-    for group in groups.order_by("-letters", "cause")[:MOST_CAUSES]:
-        alike = letters.filter(cause=group["cause"], handler=group["handler"])
-        error = alike.order_by("-dead_at").values_list("error", flat=True).first()
-        yield Cause(config.label, **group, error=headline(error or ""))

@@ -292,8 +292,8 @@ def _hold(conn: Connection, services: Sequence[Leases]) -> None:
         workers = each.tables.worker._meta.db_table
         renew, renewed = each.renewal()
         steps.append(f"""renewed_{service} AS ({renew}), beat_{service} AS (
-            INSERT INTO "{workers}" AS w (name, heartbeat_at, signed_off)
-            VALUES (%b::text, messaging_now(), false)
+            INSERT INTO "{workers}" AS w (name, heartbeat_at, signed_off, started_at)
+            VALUES (%b::text, messaging_now(), false, messaging_now())
             ON CONFLICT (name) DO UPDATE SET heartbeat_at = messaging_now(), signed_off = false)""")
         values += [*renewed, each.worker]
         answers.append(f"""

@@ -14,12 +14,14 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.text import capfirst
 
 from .desk import OPEN, all_letters
-from .envelopes import Envelope
+from .envelopes import Envelope, LogEntry
 from .messages import contract_named, contracts
+from .models import ReadModel
+from .queues import DeadLetter
 from .registry import handlers
 from .services import services
 from .tables import ServiceTables
@@ -34,29 +36,40 @@ class Link:
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """The sidebar: a group for each service, in their order, and the rest below."""
+    """The sidebar: what is elsewhere, a group for each service, in their order, the rest, and last the
+    services' messages, whose other tables are in tabs above them."""
     labels = [config.label for config in services()]
     logs = {config.tables.log for config in services()}
     registered = list(admin.site._registry)
     apps = admin.site.get_app_list(request)
     apps.sort(key=lambda app: labels.index(app["app_label"]) if app["app_label"] in labels else 99)
+    groups, messages = [], []
+    for app in apps:
+        models = sorted(app["models"], key=lambda model: registered.index(model["model"]))
+        tables = [_item(model) for model in models if model["model"] not in logs]
+        groups.append({"title": app["name"], "collapsible": True, "items": tables})
+        messages += [_item(m) | {"title": app["name"]} for m in models if m["model"] in logs]
+    last = {"title": "Messages", "collapsible": True, "separator": True, "items": messages}
+    return [{"items": _elsewhere(request)}, *groups, *([last] if messages else [])]
+
+
+def _item(model: dict[str, Any]) -> dict[str, Any]:
+    icon = getattr(admin.site._registry[model["model"]], "icon", "table_rows")
+    return {"title": model["name"], "link": model["admin_url"], "icon": icon}
+
+
+def _elsewhere(request: HttpRequest) -> list[dict[str, Any]]:
+    places = [("admin:index", "dashboard", "Today")]
+    if _operates(request):
+        places += [
+            ("console", "monitoring", "Console"),
+            ("console-letters", "mark_email_unread", "Dead letters"),
+        ]
+    places.append(("landing", "home", "Front door"))
     return [
-        {
-            "title": app["name"],
-            "collapsible": True,
-            "items": [
-                {
-                    "title": model["name"],
-                    "link": model["admin_url"],
-                    "icon": getattr(admin.site._registry[model["model"]], "icon", "table_rows"),
-                }
-                for model in sorted(
-                    app["models"],
-                    key=lambda m: (m["model"] in logs, registered.index(m["model"])),
-                )
-            ],
-        }
-        for app in apps
+        {"title": title, "link": url, "icon": icon, "active": request.path == url}
+        for name, icon, title in places
+        if (url := _page(name))
     ]
 
 
@@ -88,6 +101,7 @@ def links(row: Model, request: HttpRequest) -> list[tuple[str, list[Link]]]:
         for key in here.keys
     ]
     groups.append(("This message", [*here.relatives()]))
+    groups.append(("In the console", [*here.in_console()]))
     return [(heading, found) for heading, found in groups if found]
 
 
@@ -138,6 +152,24 @@ class _Here:
                 title = f"Deliveries in {config.verbose_name.lower()}"
                 yield from self.link(config.tables.delivery, str(self.row.message_id), title)
 
+    def in_console(self) -> Iterator[Link]:
+        """Pages that show more; they are about the tenant of who looks."""
+        user: Any = self.request.user
+        if not _operates(self.request) or getattr(self.row, "tenant", "") != user.tenant_id:
+            return
+        label = self.row._meta.app_label
+        pages = (
+            [("console-order", "Order", [self.keys["order_id"]])] if "order_id" in self.keys else []
+        )
+        if isinstance(self.row, LogEntry):
+            pages.append(("console-message", "Message", [label, str(self.row.message_id)]))
+        if isinstance(self.row, DeadLetter):
+            pages.append(("console-letters", "Dead letters", []))
+        if isinstance(self.row, ReadModel):
+            pages.append(("console-read-models", "Read models", []))
+        pages.append(("console-auditor", "Auditor", []))
+        yield from (Link(title, url) for name, title, args in pages if (url := _page(name, *args)))
+
     def link(self, model: type[Model], term: str, title: str) -> Iterator[Link]:
         """A list searched for a term, in the row's tenant, for those who may see it."""
         if not admin.site._registry[model].has_view_permission(self.request):
@@ -158,6 +190,19 @@ def _keys(row: Any) -> Iterator[tuple[str, str]]:
         for field in row._meta.concrete_fields:
             if field.name in kinds and (value := getattr(row, field.name)):
                 yield field.name, value
+
+
+def _operates(request: HttpRequest) -> bool:
+    user: Any = request.user
+    return user.is_staff and "operations" in user.scopes()
+
+
+def _page(name: str, *args: str) -> str:
+    """The address of a page, or nothing if there is none of this name."""
+    try:
+        return reverse(name, args=args)
+    except NoReverseMatch:
+        return ""
 
 
 def _list(model: type[Model]) -> str:

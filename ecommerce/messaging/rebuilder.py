@@ -1,11 +1,14 @@
-"""The thread of a worker that runs the rebuilds which were requested, one at a time."""
+"""The thread of a worker that does what people ask for besides messages, one thing at a time: rebuilds,
+and the errands of applications that the kernel does not know."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from django.db import connections
 
 from .database import connection
 from .projections import groups, read_models
@@ -16,9 +19,20 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 
+Errand = Callable[[threading.Event], None]
+"""Looks whether there is something to do, and does it until the event says that the worker stops."""
+
+_errands: list[Errand] = []
+
+
+def errand(look: Errand) -> None:
+    """Have every worker look every few seconds."""
+    if look not in _errands:
+        _errands.append(look)
+
 
 class Rebuilder(threading.Thread):
-    """Looks from time to time whether somebody has asked for a rebuild, and runs it."""
+    """Looks from time to time whether somebody has asked for something, and does it."""
 
     def __init__(self, services: Sequence[ServiceConfig], stopping: threading.Event) -> None:
         super().__init__(name="rebuilds", daemon=True)
@@ -32,6 +46,13 @@ class Rebuilder(threading.Thread):
                     self.look(alias)
                 except Exception:
                     logger.exception("a look for rebuilds in %s failed", alias)
+            for look in _errands:
+                try:
+                    look(self.stopping)
+                except Exception:
+                    logger.exception("an errand failed")
+                finally:
+                    connections.close_all()
 
     def look(self, alias: str) -> None:
         """Run what is requested in one database, and see to what the dead have left."""

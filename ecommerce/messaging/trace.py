@@ -9,21 +9,19 @@ their deliveries. Start reading at `trace`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
 
-from .database import Connection, connection
+from .database import connection
 from .messages import contract_named, contract_of
 from .registry import Handler, handler_named, handlers_of
 from .services import ServiceConfig, services
 
-SLACK = timedelta(seconds=60)
-"""Longer than any batch takes from its clock to its commit."""
-NEAR = 5000
-"""Positions that are not worth narrowing down further."""
+NOWHERE = 2**63 - 1
+"""The position of what has not arrived."""
 
 Kind = Literal["command", "event", "effect"]
 Outcome = Literal["done", "failed", "parked", "dead", "waiting", "pending"]
@@ -84,75 +82,75 @@ class _Tracer:
         self.nodes: dict[uuid.UUID, Node] = {}
         self.places: dict[uuid.UUID, tuple[str, int, int]] = {}
         """Source, position and partition of each message that is in a log."""
-        self.floors: dict[str, int] = {}
+        self.correlations: set[uuid.UUID] = set()
 
     def trees(self) -> list[Node]:
-        for config in services():
-            self._in_log(config, "tenant = %b AND stream = %b", (self.tenant, self.stream))
-        for config in services():
-            self._not_logged(config)
+        self._in_logs("tenant = %b AND stream = %b", self.tenant, self.stream)
+        self._not_logged()
         new = set(self.nodes)
         while new:
             self._deliveries(new)
-            found = [node for config in services() for node in self._caused(config, new)]
-            new = {node.message_id for node in found}
-        for config in services():
-            self._stuck(config)
-        for node in list(self.nodes.values()):
-            self._wait(node)
+            new = self._caused(new)
+        self._stuck()
+        self._wait()
         return self._linked()
 
-    def _in_log(self, config: ServiceConfig, where: str, values: Sequence[Any]) -> list[Node]:
-        """Take messages from a service's log; return those that were not known."""
-        with connection(config.database) as conn:
-            rows = conn.execute(
-                f"""SELECT message_id, name, stream, recorded_at, actor, cause_id, position, partition
-                    FROM "{config.tables.log._meta.db_table}" WHERE {where} ORDER BY position""",
-                values,
-            ).fetchall()
-        found = []
-        for message_id, name, stream, at, actor, cause, position, partition in rows:
+    def _in_logs(self, where: str, *values: Any) -> set[uuid.UUID]:
+        """Take messages from the services' logs; return those that were not known."""
+        rows = _ask(
+            f"""SELECT '{{label}}', message_id, name, stream, recorded_at, actor, cause_id,
+                       correlation_id, partition, position FROM {{log}} WHERE {where}""",
+            *values,
+        )
+        found = set()
+        for label, message_id, name, stream, at, actor, cause, correlation, *place in _sorted(rows):
             if message_id not in self.nodes:
                 kind = contract_named(name).kind
-                node = Node(message_id, name, kind, config.label, stream, at, actor, cause)
+                node = Node(message_id, name, kind, label, stream, at, actor, cause)
                 self.nodes[message_id] = node
-                self.places[message_id] = (config.label, position, partition)
-                found.append(node)
+                partition, position = place
+                self.places[message_id] = (label, position, partition)
+                self.correlations.add(correlation)
+                found.add(message_id)
         return found
 
-    def _caused(self, config: ServiceConfig, causes: set[uuid.UUID]) -> list[Node]:
-        """What these messages caused on other streams. No index has causes, so ask a stretch."""
-        log = config.tables.log._meta.db_table
-        times = [node.at for node in self.nodes.values()]
-        times += [hop.at for node in self.nodes.values() for hop in node.hops if hop.at]
-        with connection(config.database) as conn:
-            if log not in self.floors:
-                self.floors[log] = _position(conn, log, min(times) - SLACK, -NEAR)
-            upto = _position(conn, log, max(times) + SLACK, NEAR)
-        where = "position > %b::bigint AND position <= %b::bigint AND cause_id = ANY(%b::uuid[])"
-        return self._in_log(config, where, (self.floors[log], upto, list(causes)))
+    def _caused(self, causes: set[uuid.UUID]) -> set[uuid.UUID]:
+        """What these messages caused on other streams. Only correlations have an index."""
+        return self._in_logs(
+            "correlation_id = ANY(%b::uuid[]) AND cause_id = ANY(%b::uuid[])",
+            list(self.correlations),
+            list(causes),
+        )
 
     def _deliveries(self, new: set[uuid.UUID]) -> None:
         """Take the deliveries of new messages, and of their causes that are in no log."""
         causes = {node.cause_id for node in self.nodes.values() if node.cause_id}
-        wanted = list(new | (causes - self.nodes.keys()))
-        for config in services():
-            with connection(config.database) as conn:
-                rows = conn.execute(
-                    f"""SELECT message_id, handler, worker, outcome, attempt, waited_us, ran_us,
-                               delivered_at, cause_id, policy
-                        FROM "{config.tables.delivery._meta.db_table}"
-                        WHERE message_id = ANY(%b::uuid[]) ORDER BY id""",
-                    (wanted,),
-                ).fetchall()
-            for message_id, handler, worker, outcome, attempt, *us, at, cause, policy in rows:
-                waited, ran = us
-                ms = waited / 1000, ran / 1000
-                hop = Hop(config.label, handler, outcome, at, worker, attempt, *ms, policy=policy)
-                if message_id not in self.nodes:
-                    due = at - timedelta(microseconds=waited)
-                    self.nodes[message_id] = self._unlogged(message_id, hop, due, cause)
-                self.nodes[message_id].hops.append(hop)
+        found = _ask(
+            """SELECT '{label}', message_id, handler, worker, outcome, attempt, waited_us, ran_us,
+                      delivered_at, cause_id, policy, id
+               FROM {delivery} WHERE message_id = ANY(%b::uuid[])""",
+            list(new | (causes - self.nodes.keys())),
+        )
+        for (
+            label,
+            message_id,
+            handler,
+            worker,
+            outcome,
+            attempt,
+            *us,
+            at,
+            cause,
+            policy,
+            _,
+        ) in _sorted(found):
+            waited, ran = us
+            ms = waited / 1000, ran / 1000
+            hop = Hop(label, handler, outcome, at, worker, attempt, *ms, policy=policy)
+            if message_id not in self.nodes:
+                due = at - timedelta(microseconds=waited)
+                self.nodes[message_id] = self._unlogged(message_id, hop, due, cause)
+            self.nodes[message_id].hops.append(hop)
 
     def _unlogged(
         self, message_id: uuid.UUID, hop: Hop, due: datetime, cause: uuid.UUID | None
@@ -164,84 +162,84 @@ class _Tracer:
         actor = "" if effect else hop.worker
         return Node(message_id, name, kind, hop.service, self.stream, due, actor, cause)
 
-    def _not_logged(self, config: ServiceConfig) -> None:
+    def _not_logged(self) -> None:
         """Take the stream's effects and timers that are to come, and effects that are dead."""
-        tables = config.tables
-        columns = "message_id, name, stream, recorded_at, actor, cause_id"
-        with connection(config.database) as conn:
-            rows = conn.execute(
-                f"""SELECT {columns}, 'effect', handler, attempts, due_at, error
-                    FROM "{tables.effect._meta.db_table}" WHERE tenant = %b AND stream = %b
-                    UNION ALL
-                    SELECT {columns}, 'command', '', 0, due_at, ''
-                    FROM "{tables.timer._meta.db_table}" WHERE tenant = %b AND stream = %b
-                    UNION ALL
-                    SELECT {columns}, 'effect', handler, attempts, NULL, error
-                    FROM "{tables.dead._meta.db_table}" WHERE tenant = %b AND stream = %b""",
-                (self.tenant, self.stream) * 3,
-            ).fetchall()
-        for message, name, stream, at, actor, cause, kind, handler, attempts, due, error in rows:
+        columns = "SELECT '{label}', message_id, name, stream, recorded_at, actor, cause_id"
+        there = "WHERE tenant = %b AND stream = %b"
+        rows = _ask(
+            f"""{columns}, 'effect', handler, attempts, due_at, error FROM {{effect}} {there}
+                UNION ALL {columns}, 'command', '', 0, due_at, '' FROM {{timer}} {there}
+                UNION ALL {columns}, 'effect', handler, attempts, NULL, error FROM {{dead}} {there}""",
+            *(self.tenant, self.stream) * 3,
+        )
+        for label, message, name, on, at, actor, cause, kind, handler, attempts, due, error in rows:
             if message in self.nodes:
                 continue
-            node = Node(message, name, kind, config.label, stream, at, actor, cause)
+            node = Node(message, name, kind, label, on, at, actor, cause)
             if due is not None:
-                hop = Hop(config.label, handler, "pending", due, attempt=attempts, error=error)
+                hop = Hop(label, handler, "pending", due, attempt=attempts, error=error)
                 node.hops.append(hop)
             self.nodes[message] = node
 
-    def _stuck(self, config: ServiceConfig) -> None:
+    def _stuck(self) -> None:
         """Take what is parked or dead of all messages that are known."""
-        tables = config.tables
-        with connection(config.database) as conn:
-            rows = conn.execute(
-                f"""SELECT message_id, handler, 'parked', due_at, attempts, error
-                    FROM "{tables.parked._meta.db_table}" WHERE message_id = ANY(%b::uuid[])
-                    UNION ALL
-                    SELECT message_id, handler, 'dead', dead_at, attempts, error
-                    FROM "{tables.dead._meta.db_table}"
-                    WHERE message_id = ANY(%b::uuid[])
-                      AND (state NOT IN ('resolved', 'retrying') OR due_at IS NOT NULL)""",
-                (list(self.nodes), list(self.nodes)),
-            ).fetchall()
-        for message_id, handler, outcome, at, attempts, error in rows:
-            hop = Hop(config.label, handler, outcome, at, attempt=attempts, error=error)
+        rows = _ask(
+            """SELECT '{label}', message_id, handler, 'parked', due_at, attempts, error
+               FROM {parked} WHERE message_id = ANY(%b::uuid[])
+               UNION ALL
+               SELECT '{label}', message_id, handler, 'dead', dead_at, attempts, error
+               FROM {dead} WHERE message_id = ANY(%b::uuid[])
+                 AND (state NOT IN ('resolved', 'retrying') OR due_at IS NOT NULL)""",
+            *[list(self.nodes)] * 2,
+        )
+        for label, message_id, handler, outcome, at, attempts, error in rows:
+            hop = Hop(label, handler, outcome, at, attempt=attempts, error=error)
             self.nodes[message_id].hops.append(hop)
 
-    def _wait(self, node: Node) -> None:
+    def _wait(self) -> None:
         """Add the deliveries that no worker has come to yet."""
-        if node.message_id not in self.places:
+        missing = {
+            (message, config): handlers
+            for message in self.places
+            for config in services()
+            if (handlers := self._not_reached(self.nodes[message], config))
+        }
+        if not missing:
             return
-        source, position, partition = self.places[node.message_id]
-        reached = {hop.handler for hop in node.hops}
-        for config in services():
-            missing = [
-                handler
-                for handler in handlers_of(contract_named(node.name).type, config.label)
-                if handler.kind != "performs" and handler.name not in reached
-            ]
-            if missing and not self._passed(config, source, position, partition, node.message_id):
-                node.hops += [Hop(config.label, handler.name, "waiting") for handler in missing]
-
-    def _passed(
-        self, config: ServiceConfig, source: str, position: int, partition: int, message: uuid.UUID
-    ) -> bool:
-        """Whether a service has read a message; then its delivery is over, and no longer logged."""
-        with connection(config.database) as conn:
+        arrived = self._arrived({message for message, _ in missing})
+        numbers = sorted({self.places[message][2] for message, _ in missing})
+        reached = {
+            (label, number): positions
+            for label, number, positions in _ask(
+                "SELECT '{label}', number, positions FROM {partition} WHERE number = ANY(%b::int[])",
+                numbers,
+            )
+        }
+        for (message, config), handlers in missing.items():
+            source, position, partition = self.places[message]
             if not _same_database(config, source):
-                inbox = conn.execute(
-                    f'SELECT position FROM "{config.tables.inbox._meta.db_table}" '
-                    "WHERE message_id = %b::uuid",
-                    (message,),
-                ).fetchone()
-                if inbox is None:
-                    return False
-                source, position = "inbox", inbox[0]
-            (passed,) = conn.execute(
-                f"""SELECT coalesce((positions->>%b)::bigint, 0) >= %b::bigint
-                    FROM "{config.tables.partition._meta.db_table}" WHERE number = %b::int""",
-                (source, position, partition),
-            ).fetchone() or (False,)
-        return bool(passed)
+                source, position = "inbox", arrived.get((config.label, message), NOWHERE)
+            # What a service has read is delivered; then its delivery is no longer logged.
+            if reached[config.label, partition].get(source, 0) < position:
+                self.nodes[message].hops += [Hop(config.label, h.name, "waiting") for h in handlers]
+
+    def _not_reached(self, node: Node, config: ServiceConfig) -> list[Handler]:
+        reached = {hop.handler for hop in node.hops}
+        return [
+            handler
+            for handler in handlers_of(contract_named(node.name).type, config.label)
+            if handler.kind != "performs" and handler.name not in reached
+        ]
+
+    def _arrived(self, messages: set[uuid.UUID]) -> dict[tuple[str, uuid.UUID], int]:
+        """Where in the inboxes the messages are that came from another database."""
+        if len({config.database for config in services()}) == 1:
+            return {}
+        rows = _ask(
+            "SELECT '{label}', message_id, position FROM {inbox} WHERE message_id = ANY(%b::uuid[])",
+            list(messages),
+        )
+        return {(label, message): position for label, message, position in rows}
 
     def _linked(self) -> list[Node]:
         roots: list[Node] = []
@@ -272,19 +270,28 @@ def _same_database(config: ServiceConfig, source: str) -> bool:
     return any(other.label == source and other.database == config.database for other in services())
 
 
-def _position(conn: Connection, log: str, instant: datetime, margin: int) -> int:
-    """About where in a log an instant is: positions grow with time."""
-    (high,) = conn.execute(f'SELECT coalesce(max(position), 0) FROM "{log}"').fetchone() or (0,)
-    low = 0
-    while high - low > NEAR:
-        middle = (low + high) // 2
-        row = conn.execute(
-            f'SELECT recorded_at FROM "{log}" WHERE position >= %b::bigint '
-            "ORDER BY position LIMIT 1",
-            (middle,),
-        ).fetchone()
-        if row is None or row[0] >= instant:
-            high = middle
-        else:
-            low = middle
-    return (low if margin < 0 else high) + margin
+def _ask(select: str, *values: Any) -> list[tuple[Any, ...]]:
+    """The rows of a statement over every service's tables, with one statement for each database.
+
+    In braces stand the service's tables and its label.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for alias in sorted({config.database for config in services()}):
+        here = [config for config in services() if config.database == alias]
+        with connection(alias) as conn:
+            rows += conn.execute(
+                " UNION ALL ".join(select.format_map(_tables(config)) for config in here),
+                values * len(here),
+            ).fetchall()
+    return rows
+
+
+def _tables(config: ServiceConfig) -> dict[str, str]:
+    tables = {name: f'"{model._meta.db_table}"' for name, model in vars(config.tables).items()}
+    return {"label": config.label, **tables}
+
+
+def _sorted(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """By service, and in each by the number that stands last."""
+    order = {config.label: number for number, config in enumerate(services())}
+    return sorted(rows, key=lambda row: (order[row[0]], row[-1]))

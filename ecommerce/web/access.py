@@ -20,7 +20,8 @@ import structlog
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from ninja import NinjaAPI
 from ninja.utils import check_csrf
 
@@ -30,7 +31,7 @@ from ecommerce.identity.scopes import Scope
 from ecommerce.messaging import tenancy
 from ecommerce.messaging.errors import Forbidden, NotFound, Refused
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -123,7 +124,7 @@ def page_for(*scopes: Scope) -> Callable[[View], View]:
 
     def restrict(view: View) -> View:
         @wraps(view)
-        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 caller = rule(request)
             except Unauthenticated:
@@ -205,15 +206,22 @@ def _open_caller(request: HttpRequest) -> Caller | None:
 
 
 def _from_this_machine(request: HttpRequest) -> bool:
-    """Not through a proxy, and not by a page of another site in this machine's browser."""
+    address = direct_address(request)
+    return address is not None and address.is_loopback
+
+
+def direct_address(
+    request: HttpRequest,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Who asks, if not through a proxy, and not by a page of another site in their browser."""
     if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP")):
-        return False
+        return None
     if request.headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
-        return False
+        return None
     try:
-        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:
-        return False
+        return None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 from ninja import Query
 
 from ecommerce.messaging import desk, rehearsal
-from ecommerce.messaging.desk import Cause, Selection
+from ecommerce.messaging.causes import Cause, causes
+from ecommerce.messaging.desk import Selection
 from ecommerce.messaging.errors import Conflict, Forbidden, Invalid, NotFound
 from ecommerce.messaging.queues import DeadLetter
 from ecommerce.messaging.services import ServiceConfig
@@ -46,7 +47,7 @@ NO_KEY = {"idempotency": False}
 @router.get("/operations/dead-letters/causes", auth=operators, response=list[CauseOut])
 def list_dead_letter_causes(request: ApiRequest, criteria: Query[Criteria]) -> list[Cause]:
     """What letters of all services died of, the most frequent first."""
-    return desk.causes(criteria.selection(request.auth))
+    return causes(criteria.selection(request.auth))
 
 
 @router.post(

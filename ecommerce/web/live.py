@@ -7,6 +7,9 @@ the kernel's NOTIFY and reads all rows that somebody watches with one query for 
 
     orders = live.topic("orders", service="customers", statement="SELECT … WHERE … IN (SELECT …)")
 
+What is measured rather than stored, over all databases perhaps, is `sampled` by a function, in a
+thread of its own, at its own pace.
+
 Losing a NOTIFY costs a second at most. A slow reader misses states in between, never the last one.
 """
 
@@ -17,7 +20,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -35,6 +38,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Key = tuple[str, str]
 """A tenant, and the id of one of its rows."""
+Sample = Callable[[Sequence[Key]], Iterable[tuple[str, str, str]]]
+"""From what is watched to tenant, id and state as JSON text of each, as far as it exists."""
 
 PREFIX = "/events/"
 SALT = "live"
@@ -63,7 +68,8 @@ class Topic:
 
     name: str
     service: str
-    statement: str
+    statement: str = ""
+    sample: Sample | None = None
 
 
 @dataclass(eq=False)
@@ -134,6 +140,32 @@ class Feed(threading.Thread):
         _drain(self.poke)
 
 
+class Sampler(Feed):
+    """Asks a topic's function what is watched, for as long as anybody watches: once for all."""
+
+    def __init__(self, topic: Topic, sample: Sample) -> None:
+        super().__init__(topic.name)
+        self.sample = sample
+
+    def run(self) -> None:
+        while not _is_over(self):
+            by_key: dict[Key, list[Watcher]] = {}
+            for watcher in list(self.watchers):
+                by_key.setdefault(watcher.key, []).append(watcher)
+            try:
+                self._ask(by_key)
+            except Exception:  # the next look may go well, and viewers keep their streams
+                log.exception("cannot sample", topic=self.alias)
+            time.sleep(LOOK_SECONDS)
+        os.close(self.poke)
+
+    def _ask(self, by_key: dict[Key, list[Watcher]]) -> None:
+        self.looks += 1
+        for tenant, key, text in self.sample(list(by_key)):
+            for watcher in by_key[tenant, key]:
+                watcher.tell((text, False))
+
+
 _topics: dict[str, Topic] = {}
 _feeds: dict[str, Feed] = {}
 _lock = threading.Lock()
@@ -142,6 +174,13 @@ _lock = threading.Lock()
 def topic(name: str, *, service: str, statement: str) -> Topic:
     """Declare what can be watched at `/events/<name>/<id>`."""
     _topics[name] = Topic(name, service, statement)
+    return _topics[name]
+
+
+def sampled(name: str, *, sample: Sample) -> Topic:
+    """Declare what can be watched at `/events/<name>/<id>` and is found by a function, which is
+    asked every LOOK_SECONDS while anybody watches."""
+    _topics[name] = Topic(name, service="", sample=sample)
     return _topics[name]
 
 
@@ -221,13 +260,15 @@ def _read(scope: Message) -> tuple[Topic, Key] | None:
 
 
 def _watch(watcher: Watcher) -> bool:
-    alias = service(watcher.topic.service).database
+    topic = watcher.topic
+    place = topic.name if topic.sample else service(topic.service).database
     with _lock:
         if sum(len(feed.watchers) for feed in _feeds.values()) >= MOST_STREAMS:
             return False
-        feed = _feeds.get(alias)
+        feed = _feeds.get(place)
         if feed is None:
-            feed = _feeds[alias] = Feed(alias)
+            feed = Sampler(topic, topic.sample) if topic.sample else Feed(place)
+            _feeds[place] = feed
         feed.watchers.add(watcher)
         if feed.is_alive():
             os.eventfd_write(feed.poke, 1)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
+from csp.middleware import CSPMiddleware, PolicyParts
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -68,6 +71,20 @@ class TenantOfPage:
             structlog.contextvars.bind_contextvars(tenant=tenant)
             tenancy.act_for(tenant)
         return self.get_response(request)
+
+
+class ContentPolicy(CSPMiddleware):
+    """The policy of our own pages; those of libraries get what CONTENT_SECURITY_POLICY_FOR says of
+    their addresses."""
+
+    def get_policy_parts(
+        self, request: HttpRequest, response: HttpResponseBase, *args: Any, **options: Any
+    ) -> PolicyParts:
+        parts = super().get_policy_parts(request, response, *args, **options)
+        for prefix, needed in settings.CONTENT_SECURITY_POLICY_FOR.items():
+            if request.path_info.startswith(prefix):
+                parts.replace = (parts.replace or {}) | needed
+        return parts
 
 
 def is_api(request: HttpRequest) -> bool:

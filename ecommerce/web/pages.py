@@ -31,6 +31,7 @@ class Door:
 DOORS = (
     Door("/shop/", "store", "Shop", "Browse, fill a cart, pay with a test card.", first=True),
     Door("/console/", "activity", "Console", "Watch messages flow, and mend what is stuck."),
+    Door("/console/demo", "users", "Demo traffic", "Send a crowd of customers, and disturb them."),
     Door("/analytics/", "chart-line", "Analytics", "What sold, when, and to how many people."),
     Door("/admin/", "settings", "Admin", "Every table, to read; actions are commands."),
     Door("/api/docs", "code", "API", "Every operation, with examples to try."),

@@ -126,6 +126,8 @@ def _integer(field: Any, number: int) -> int:
 
 def _text(field: Any, number: int) -> str:
     text = TEXTS.get(field.name, field.name)
+    if field.name == "currency" and _is_key(field):
+        return f"{number:03}"
     return f"{text}-{number}" if _is_key(field) and number > 1 else text[: field.max_length]
 
 
@@ -142,12 +144,13 @@ VALUES: list[tuple[type[models.Field[Any, Any]], Callable[[Any, int], Any]]] = [
 
 def _is_key(field: Any) -> bool:
     """Whether the column, without the tenant, is what tells rows apart."""
-    if field.name in ("tenant", "currency"):
+    if field.name == "tenant":
         return False
     if field.unique:
         return True
     return any(
         field.name in constraint.fields
+        and (field.name != "currency" or set(constraint.fields) == {"tenant", "currency"})
         for constraint in field.model._meta.constraints
         if isinstance(constraint, models.UniqueConstraint)
     )

@@ -87,6 +87,7 @@ def test_an_order_leads_to_its_rows_and_messages_in_every_service(admin_client: 
         "Shipments",
         "Notifications",
         "Order summaries",
+        "Placed orders",
         "Messages of orders",
         "Messages of inventory",
         "Messages of payments",
@@ -94,7 +95,7 @@ def test_an_order_leads_to_its_rows_and_messages_in_every_service(admin_client: 
         "Messages of notifications",
     ]
     assert groups["This order"][2].url == url(payments.Payment) + "?q=o1&tenant=main"
-    assert groups["This order"][6].url == url(LOG) + "?q=order%2Fo1&tenant=main"
+    assert groups["This order"][7].url == url(LOG) + "?q=order%2Fo1&tenant=main"
     assert "Customers" in [link.title for link in groups["This customer"]]
 
 

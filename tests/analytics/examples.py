@@ -8,7 +8,17 @@ from datetime import datetime
 from ecommerce.messaging.messages import Message
 from ecommerce.messaging.models import Row
 from inventory.contracts import ProductCreated
-from orders.contracts import OrderCancelled, OrderCreated, OrderLine, Totals
+from orders.contracts import (
+    CancelReason,
+    OrderCancelled,
+    OrderCreated,
+    OrderDelivered,
+    OrderLine,
+    OrderPaid,
+    OrderReserved,
+    OrderShipped,
+    Totals,
+)
 from tests import projecting
 
 MORNING = datetime.fromisoformat("2026-03-02T00:45:10+05:30")
@@ -46,16 +56,28 @@ def placed(
     )
 
 
-def cancelled(order: OrderCreated, at: datetime = NEXT_DAY) -> OrderCancelled:
+def cancelled(
+    order: OrderCreated, at: datetime = NEXT_DAY, reason: CancelReason = "customer_request"
+) -> OrderCancelled:
     return OrderCancelled(
         order_id=order.order_id,
         customer_id=order.customer_id,
-        reason="customer_request",
+        reason=reason,
         lines=order.lines,
         totals=order.totals,
         created_at=order.created_at,
         cancelled_at=at,
     )
+
+
+def steps(order_id: str = "o1", count: int = 4) -> list[Message]:
+    """The first so many steps of an order that goes well."""
+    return [
+        OrderReserved(order_id=order_id),
+        OrderPaid(order_id=order_id, payment_id=f"pay-{order_id}"),
+        OrderShipped(order_id=order_id, shipment_id=f"shp-{order_id}", tracking_number="T1"),
+        OrderDelivered(order_id=order_id, delivered_at=NEXT_DAY),
+    ][:count]
 
 
 def product(product_id: str = "mouse", name: str = "Mouse") -> ProductCreated:

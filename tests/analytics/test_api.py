@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,10 +10,10 @@ from django.db import connection
 from django.test import Client
 
 from analytics import queries
-from analytics.models import DailySales
+from analytics.models import Cohorts, DailySales
 from ecommerce.identity import tenants
 from ecommerce.identity.models import ApiToken, Tenant
-from ecommerce.messaging.messages import Message
+from tests.analytics.conftest import Hear
 from tests.analytics.examples import (
     DESK,
     MORNING,
@@ -23,42 +22,20 @@ from tests.analytics.examples import (
     cancelled,
     placed,
     product,
-    project,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("ecommerce.api")]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.urls("ecommerce.api"),
+    pytest.mark.usefixtures("in_kolkata"),
+]
 
-Hear = Callable[..., None]
 MARCH = "startDate=2026-03-01&endDate=2026-03-31"
-
-
-@pytest.fixture(autouse=True)
-def _in_kolkata(db: None) -> Iterator[None]:
-    Tenant.objects.filter(slug="main").update(time_zone="Asia/Kolkata")
-    tenants.forget()
-    yield
-    tenants.forget()
 
 
 def token(*scopes: str, tenant: str = "main") -> Client:
     _, secret = ApiToken.issue(tenant=tenant, name="test", scopes=list(scopes))
     return Client(headers={"authorization": f"Bearer {secret}"})
-
-
-@pytest.fixture
-def analyst(db: None) -> Client:
-    return token("analytics:read")
-
-
-@pytest.fixture
-def heard(db: None) -> Hear:
-    """Have the service hear these events, and store what it makes of them."""
-
-    def hear(*events: Message, tenant: str = "main") -> None:
-        for row in project(events, tenant):
-            row.save()
-
-    return hear
 
 
 def items(response: Any) -> list[dict[str, Any]]:
@@ -144,6 +121,48 @@ def test_hourly_sales_come_in_order_and_in_the_shops_time(analyst: Client, heard
     assert items(analyst.get("/api/analytics/sales/hourly")) == []
 
 
+def test_months_come_newest_first_with_their_customers(analyst: Client, heard: Hear) -> None:
+    # given
+    april = MORNING + timedelta(days=40)
+    undone = placed("o2", customer_id="cust-2")
+    heard(placed("o1"), undone, cancelled(undone), placed("o3", DESK, at=april))
+    # then
+    assert items(analyst.get("/api/analytics/sales/monthly")) == [
+        {
+            "month": "2026-04",
+            "currency": "USD",
+            "totalOrders": 1,
+            "totalRevenue": 200,
+            "avgOrderValue": 200,
+            "uniqueCustomers": 1,
+            "newCustomers": 0,
+        },
+        {
+            "month": "2026-03",
+            "currency": "USD",
+            "totalOrders": 1,
+            "totalRevenue": 20,
+            "avgOrderValue": 20,
+            "uniqueCustomers": 2,
+            "newCustomers": 2,
+        },
+    ]
+    assert items(analyst.get("/api/analytics/sales/monthly?currency=EUR")) == []
+
+
+def test_cohorts_say_in_which_months_customers_came_back(analyst: Client, heard: Hear) -> None:
+    # given
+    april = MORNING + timedelta(days=40)
+    heard(placed("o1"), placed("o2", customer_id="cust-2"), placed("o3", at=april))
+    heard(placed("o4", currency="EUR"))
+    # then
+    assert items(analyst.get("/api/analytics/cohorts")) == [
+        {"month": "2026-03", "currency": "USD", "customers": 2, "cameBack": {"2026-04": 1}}
+    ]
+    (euro,) = items(analyst.get("/api/analytics/cohorts?currency=EUR"))
+    assert (euro["customers"], euro["cameBack"]) == (1, {})
+
+
 def test_top_products_are_by_net_revenue(analyst: Client, heard: Hear) -> None:
     # given
     undone = placed("o3", DESK, DESK)
@@ -210,6 +229,8 @@ def test_figures_can_be_had_in_one_currency(analyst: Client, heard: Hear) -> Non
         ("sales/daily?startDate=yesterday", "startDate"),
         ("sales/daily?currency=euro", "currency"),
         ("sales/hourly?date=2026-02-30", "date"),
+        ("sales/monthly?currency=euro", "currency"),
+        ("cohorts?currency=euro", "currency"),
         ("products/top?limit=0", "limit"),
         ("products/top?limit=101", "limit"),
         ("products/top?startDate=2026-03-02&endDate=2026-03-01", "startDate"),
@@ -221,7 +242,9 @@ def test_a_period_that_makes_no_sense_is_refused(query: str, field: str, analyst
     assert response.json()["errors"][0]["field"] == field
 
 
-@pytest.mark.parametrize("address", ["sales/daily", "sales/hourly", "products/top"])
+@pytest.mark.parametrize(
+    "address", ["sales/daily", "sales/hourly", "sales/monthly", "products/top", "cohorts"]
+)
 def test_only_analysts_see_figures(address: str, heard: Hear) -> None:
     assert token("orders:read", "operations").get(f"/api/analytics/{address}").status_code == 403
     assert Client().get(f"/api/analytics/{address}", REMOTE_ADDR="192.0.2.1").status_code == 401
@@ -257,9 +280,13 @@ def test_invariants_hold_for_what_was_heard_and_notice_tampering(heard: Hear) ->
     assert broken_invariants() == []
     # when
     DailySales.objects.filter(day=date(2026, 3, 2)).update(orders=7, items=7)
+    DailySales.objects.filter(day=date(2026, 3, 3)).update(cancelled_for={})
+    Cohorts.objects.filter(currency="EUR").update(customers={"2026-03": {"2026-03": 2}})
     # then
     assert broken_invariants() == [
-        "a day's unique customers are those who ordered on it",
+        "a day's orders and unique customers are those of the orders placed on it",
+        "a day's cancellations have reasons",
+        "the cohorts are those of the customers' first orders",
         "a day's hours add up to the day",
         "a day's products add up to the items of the day",
     ]

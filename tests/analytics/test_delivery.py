@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analytics.models import DailyCustomer, DailySales, HourlySales, ProductName, ProductSales
 from ecommerce.messaging.messages import Message
+from ecommerce.messaging.projections import read_models
 from ecommerce.messaging.worker import Worker
 from tests.analytics.examples import DESK, MOUSE, cancelled, placed, product, project
 from tests.projecting import publish, state
@@ -25,6 +25,5 @@ def test_figures_are_stored_batch_after_batch() -> None:
         publish("orders", batch)
         Worker(["analytics"]).drain(10)
     # then
-    models = (DailySales, DailyCustomer, HourlySales, ProductSales, ProductName)
-    stored = [row for model in models for row in model.objects.all()]
+    stored = [row for model in read_models("analytics") for row in model._default_manager.all()]
     assert state(stored) == state(project([product("mouse"), *batches[0], *batches[1]]))

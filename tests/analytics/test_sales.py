@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from analytics.models import DailySales, HourlySales, ProductSales, average
+from analytics.models import DailySales, HourlySales, PlacedOrder, ProductSales, average
 from analytics.projections import cancelled_sales, product_name, sales
 from ecommerce.messaging.models import ReadModel, Row
 from ecommerce.messaging.registry import Rows
@@ -37,7 +37,7 @@ def only(rows: list[Row], model: type[R]) -> R:
 def test_an_order_counts_in_its_business_day_hour_and_products() -> None:
     # when
     order = placed("o1", MOUSE, MORE_MICE, DESK, shipping=500)
-    rows = sales(order, None, None, None, Rows())
+    rows = sales(order, None, None, None, None, None, Rows())
     # then
     assert [(type(row).__name__, figures(row)) for row in rows] == [
         (
@@ -52,6 +52,7 @@ def test_an_order_counts_in_its_business_day_hour_and_products() -> None:
                 "cancelled_revenue": 0,
                 "cancelled_items": 0,
                 "unique_customers": 1,
+                "cancelled_for": {},
             },
         ),
         (
@@ -67,9 +68,18 @@ def test_an_order_counts_in_its_business_day_hour_and_products() -> None:
             },
         ),
         (
-            "DailyCustomer",
-            {"day": DAY, "currency": "USD", "customer_id": "cust-1", "orders": 1},
+            "PlacedOrder",
+            {
+                "order_id": "o1",
+                "currency": "USD",
+                "day": DAY,
+                "customer_id": "cust-1",
+                "reached": 0,
+                "cancel_reason": "",
+            },
         ),
+        ("Buyer", {"currency": "USD", "customer_id": "cust-1", "days": ["2026-03-02"]}),
+        ("Cohorts", {"currency": "USD", "customers": {"2026-03": {"2026-03": 1}}}),
         ("ProductSales", of_product("mouse", times=1, units=3, revenue=2900)),
         ("ProductSales", of_product("desk", times=1, units=1, revenue=20000)),
     ]
@@ -96,17 +106,20 @@ def of_product(product_id: str, *, times: int, units: int, revenue: int) -> dict
 def test_a_cancelled_order_is_taken_off_on_the_day_it_was_cancelled() -> None:
     # given
     order = placed("o1", MOUSE, shipping=500)
-    before: list[ReadModel] = sales(order, None, None, None, Rows())
+    before: list[ReadModel] = sales(order, None, None, None, None, None, Rows())
     untouched = state(before)
     # when
-    rows = cancelled_sales(cancelled(order), None, None, Rows())
+    rows = cancelled_sales(cancelled(order), None, None, None, Rows())
     # then
     assert state(before) == untouched
-    day, hour, mouse = rows
+    day, hour, left, mouse = rows
     assert isinstance(day, DailySales)
     assert (day.day, day.orders, day.unique_customers) == (date(2026, 3, 3), 0, 0)
     assert (day.total_orders, day.total_revenue, day.total_items_sold) == (-1, -2500, -2)
     assert day.avg_order_value == 0
+    assert day.cancelled_for == {"customer_request": 1}
+    assert isinstance(left, PlacedOrder)
+    assert (left.order_id, left.cancel_reason) == ("o1", "customer_request")
     assert isinstance(hour, HourlySales)
     assert hour.hour == NEXT_DAY.replace(minute=0)
     assert (hour.total_orders, hour.total_revenue) == (-1, -2500)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 SHARES = (
     ["saga", "idle", "longrun"],
     ["latency", "web", "rebuilding"],
-    ["growth", "hotspots"],
+    ["growth", "hotspots", "pages"],
 )
 
 

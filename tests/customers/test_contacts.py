@@ -58,6 +58,8 @@ def test_saving_contacts_registers_an_unknown_customer() -> None:
         "email": "ada@example.org",
         "phone": "+15550100",
         "address": ADDRESS_COLUMN,
+        "unwanted": [],
+        "quiet": None,
         "registered_at": NOW,
     }
 
@@ -114,6 +116,8 @@ def test_whoever_orders_for_the_first_time_becomes_a_guest_without_contacts() ->
         "email": "",
         "phone": "",
         "address": None,
+        "unwanted": [],
+        "quiet": None,
         "registered_at": LOCAL,
     }
 

@@ -52,5 +52,7 @@ def test_rows_are_stored_batch_after_batch_whichever_service_is_heard_first() ->
         "email": "",
         "phone": "",
         "address": None,
+        "unwanted": [],
+        "quiet": None,
         "registered_at": LOCAL,
     }

@@ -44,6 +44,7 @@ def test_when_one_program_ends_the_others_are_stopped(tmp_path: Path) -> None:
         dict(os.environ),
         is_ready=lambda: False,
         announce=lambda: None,
+        say=print,
     )
 
     assert ended == Ended("failing", 3)
@@ -60,6 +61,7 @@ def test_a_signal_stops_all_programs(tmp_path: Path) -> None:
         dict(os.environ),
         is_ready=lambda: all(pid_of(name, tmp_path) for name in both),
         announce=lambda: os.kill(os.getpid(), signal.SIGINT),
+        say=print,
     )
 
     assert ended is None
@@ -77,6 +79,7 @@ def test_programs_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
             dict(os.environ),
             is_ready=lambda: pid_of("orphan", tmp_path) is not None,
             announce=lambda: os.kill(os.getpid(), signal.SIGKILL),
+            say=print,
         )
 
     os.waitpid(supervising, 0)
@@ -84,3 +87,26 @@ def test_programs_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     pid = pid_of("orphan", tmp_path)
     assert pid is not None
     wait_until_ended(pid)
+
+
+def test_only_a_program_that_was_killed_and_may_be_replaced_is_started_again(
+    tmp_path: Path,
+) -> None:
+    # given two programs, of which one kills itself when it runs for the first time
+    once = "import os, sys, pathlib\nnote = pathlib.Path(sys.argv[1])\nnote.write_text(note.read_text() + 'x' if note.exists() else 'x')\nos.kill(os.getpid(), 9) if note.read_text() == 'x' else sys.exit(4)"
+    deadly = Program("deadly", [sys.executable, "-c", once, str(tmp_path / "lives")], replaced=True)
+    said: list[str] = []
+
+    # when they are run
+    ended = supervisor.run(
+        [waiting("waiting", tmp_path), deadly],
+        dict(os.environ),
+        is_ready=lambda: False,
+        announce=lambda: None,
+        say=said.append,
+    )
+
+    # then it is started again, and its ending by itself ends them all
+    assert ended == Ended("deadly", 4)
+    assert said == ["deadly was killed by SIGKILL; it is started again."]
+    assert (tmp_path / "lives").read_text() == "xx"

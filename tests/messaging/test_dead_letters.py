@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ecommerce.messaging import desk
+from ecommerce.messaging.causes import causes
 from ecommerce.messaging.database import connect
 from ecommerce.messaging.desk import Selection
 from ecommerce.messaging.errors import Conflict, NotFound
@@ -35,7 +36,7 @@ def test_letters_that_died_of_the_same_thing_have_one_cause(worker: Puppet, faul
     bury(worker, faults, 13, 14, product="apple")
     bury(worker, faults, 15, product="pear")
 
-    (cause,) = desk.causes(ANALYTICS)
+    (cause,) = causes(ANALYTICS)
 
     assert (cause.handler, cause.reason, cause.letters) == ("analytics.note", "attempts", 3)
     assert cause.error.startswith("ValueError: cannot note")
@@ -196,7 +197,7 @@ def test_a_letter_that_is_given_up_stays_so_until_somebody_names_it(
     assert desk.give_up(one(letter), actor="user:1", note="a test order") == 1
 
     assert states() == ["given_up"]
-    assert desk.causes(ANALYTICS) == []
+    assert causes(ANALYTICS) == []
     assert desk.retry(ANALYTICS, actor="user:1") == 0
     assert desk.retry(one(letter), actor="user:1") == 1
     assert trail(letter)[1:] == [("give up", "user:1"), ("retry", "user:1")]
@@ -246,7 +247,7 @@ def test_a_letter_whose_handler_is_gone_is_not_sent(worker: Puppet, faults: Faul
 
 def test_a_service_or_letter_that_does_not_exist_is_not_found(db: None) -> None:
     with pytest.raises(NotFound):
-        desk.causes(Selection(service="sales"))
+        causes(Selection(service="sales"))
     with pytest.raises(NotFound):
         desk.find(Selection(service="analytics").services()[0], uuid7())
 

@@ -105,9 +105,11 @@ def test_models_that_share_a_projection_are_made_together() -> None:
     (group,) = groups([DailySales])
 
     assert [model.__name__ for model in group] == [
-        "DailyCustomer",
+        "Buyer",
+        "Cohorts",
         "DailySales",
         "HourlySales",
+        "PlacedOrder",
         "ProductSales",
     ]
 

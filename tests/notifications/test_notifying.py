@@ -125,8 +125,8 @@ def columns(row: Notification) -> dict[str, Any]:
     return ours | {"tenant": "main"}
 
 
-def test_an_order_is_confirmed_by_email() -> None:
-    row, queued, send = confirm_order(ORDERED, None, contact(), None)
+def test_an_order_is_confirmed_by_email(context: Context) -> None:
+    row, queued, send = confirm_order(ORDERED, None, contact(), None, context)
 
     assert queued == NotificationQueued(
         notification_id=CONFIRMATION_ID,
@@ -154,24 +154,24 @@ def test_an_order_is_confirmed_by_email() -> None:
     assert row.status == "Queued"
 
 
-def test_an_order_is_confirmed_once() -> None:
+def test_an_order_is_confirmed_once(context: Context) -> None:
     known = notification(UNKNOWN)
 
-    assert confirm_order(ORDERED, known, contact(), None) == []
+    assert confirm_order(ORDERED, known, contact(), None, context) == []
     assert columns(known) == columns(notification(UNKNOWN))
 
 
 @pytest.mark.parametrize("known", [None, contact(email="")])
-def test_without_an_email_address_a_confirmation_is_undeliverable(known: Contact | None) -> None:
-    row, undeliverable = confirm_order(ORDERED, None, known, None)
+def test_without_an_email_address_a_confirmation_is_undeliverable(known: Contact | None, context: Context) -> None:
+    row, undeliverable = confirm_order(ORDERED, None, known, None, context)
 
     assert undeliverable == UNKNOWN
     assert isinstance(row, Notification)
     assert (row.status, row.recipient, row.error) == ("Undeliverable", "", UNKNOWN.error)
 
 
-def test_without_a_phone_number_an_sms_is_undeliverable() -> None:
-    row, undeliverable = announce_shipment(SHIPPED, None, contact(phone=""), None)
+def test_without_a_phone_number_an_sms_is_undeliverable(context: Context) -> None:
+    row, undeliverable = announce_shipment(SHIPPED, None, contact(phone=""), None, context)
 
     assert undeliverable == NotificationUndeliverable(
         notification_id=SHIPMENT_ID,
@@ -185,9 +185,9 @@ def test_without_a_phone_number_an_sms_is_undeliverable() -> None:
     assert row.status == "Undeliverable"
 
 
-def test_a_payment_is_acknowledged_by_email_and_a_shipment_announced_by_sms() -> None:
-    _, receipt, send_email = send_receipt(PAID, None, contact(), None)
-    _, announcement, send_sms = announce_shipment(SHIPPED, None, contact(), None)
+def test_a_payment_is_acknowledged_by_email_and_a_shipment_announced_by_sms(context: Context) -> None:
+    _, receipt, send_email = send_receipt(PAID, None, contact(), None, context)
+    _, announcement, send_sms = announce_shipment(SHIPPED, None, contact(), None, context)
 
     assert isinstance(receipt, NotificationQueued)
     assert (receipt.notification_id, receipt.customer_id) == (RECEIPT_ID, "cust-123")
@@ -216,10 +216,10 @@ def test_a_payment_is_acknowledged_by_email_and_a_shipment_announced_by_sms() ->
         ],
     ],
 )
-def test_a_queued_notification_is_not_queued_again(history: list[Message]) -> None:
+def test_a_queued_notification_is_not_queued_again(history: list[Message], context: Context) -> None:
     row = notification(*history)
 
-    assert send_receipt(PAID, row, contact(), None) == []
+    assert send_receipt(PAID, row, contact(), None, context) == []
     assert columns(row) == columns(notification(*history))
 
 
@@ -273,7 +273,7 @@ def test_a_providers_second_answer_changes_nothing(context: Context) -> None:
     assert columns(row) == before
 
 
-def test_a_tenant_has_texts_of_its_own() -> None:
+def test_a_tenant_has_texts_of_its_own(context: Context) -> None:
     own = Template(
         tenant="main",
         template_id="payment_receipt.email",
@@ -282,7 +282,7 @@ def test_a_tenant_has_texts_of_its_own() -> None:
         html="<p>{{ name }}</p>",
     )
 
-    _, queued, send = send_receipt(PAID, None, contact(name="<Ada>"), own)
+    _, queued, send = send_receipt(PAID, None, contact(name="<Ada>"), own, context)
 
     assert isinstance(queued, NotificationQueued)
     assert isinstance(send, SendNotification)

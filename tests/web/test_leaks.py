@@ -218,8 +218,11 @@ def watched(tenant: str, planted: Planted) -> list[Any]:
     """What live streams would send to somebody of a tenant who asks for any of the victim's ids."""
     assert get_resolver().url_patterns  # topics are declared beside the pages
     ids = sorted(set().union(*planted.ids.values()))
-    found = []
+    found: list[Any] = []
     for topic in live._topics.values():
+        if topic.sample:
+            found += topic.sample([(tenant, row) for row in ids])
+            continue
         with database.connect(service(topic.service).database) as conn:
             found += conn.execute(topic.statement, ([tenant] * len(ids), ids)).fetchall()
     return found

@@ -53,9 +53,11 @@ def test_a_group_is_made_together_and_may_only_be_compared(operator: Client) -> 
     body = ask(operator, "analytics.DailySales", compare=True).json()
 
     assert body["readModels"] == [
-        "analytics.DailyCustomer",
+        "analytics.Buyer",
+        "analytics.Cohorts",
         "analytics.DailySales",
         "analytics.HourlySales",
+        "analytics.PlacedOrder",
         "analytics.ProductSales",
     ]
     assert body["state"] == "to compare"

@@ -49,6 +49,7 @@ class Command(BaseCommand):
             environment(),
             is_ready=lambda: answers(port),
             announce=lambda: self._announce(port),
+            say=self.stdout.write,
         )
         self.stdout.write("Stopping.")
         connections.close_all()
@@ -111,7 +112,7 @@ def programs(port: int, workers: int) -> list[Program]:
     if workers and "runworker" in get_commands():
         manage = str(settings.BASE_DIR / "manage.py")
         worker = [sys.executable, manage, "runworker", "--processes", str(workers)]
-        found.append(Program("The worker", worker))
+        found.append(Program("The worker", worker, replaced=True))
     return found
 
 

@@ -19,6 +19,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_datetime
 
 from ecommerce.messaging import desk, rehearsal
+from ecommerce.messaging.causes import causes
 from ecommerce.messaging.desk import Selection
 from ecommerce.messaging.errors import Invalid, Refused
 from ecommerce.messaging.queues import DeadLetter
@@ -76,7 +77,7 @@ class Command(BaseCommand):
         return Selection(ids=tuple(options["letters"]), since=_since(options["since"]), **given)
 
     def _causes(self, chosen: Selection, _: dict[str, Any]) -> None:
-        found = desk.causes(chosen)
+        found = causes(chosen)
         for cause in found:
             self.stdout.write(
                 f"{cause.cause}  {cause.letters:>5}  {cause.reason:<14}  {cause.handler}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import signal
 import subprocess
 import sys
@@ -18,6 +19,11 @@ from ecommerce.messaging.services import services
 from ecommerce.messaging.worker import Worker
 
 STOP_SECONDS = 30.0
+LOOK_SECONDS = 0.2
+
+Process = subprocess.Popen[bytes]
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -84,7 +90,8 @@ def _work(names: list[str] | None, topics: list[str] | None) -> None:
 
 
 def _supervise(processes: int, names: list[str] | None, topics: list[str] | None) -> None:
-    """Run several workers; when one ends by itself, stop the others and say so."""
+    """Run several workers. One that was killed is started again, so that a message which kills its
+    workers comes to its end; when one ends by itself, stop the others and say so."""
     command = [sys.executable, sys.argv[0], "runworker"]
     command += ["--services", ",".join(names)] if names else []
     command += ["--topics", ",".join(topics)] if topics else []
@@ -101,11 +108,23 @@ def _supervise(processes: int, names: list[str] | None, topics: list[str] | None
         signal.signal(number, stop)
     ended = None
     while ended is None and not stopped:
-        ended = next((child for child in children if child.poll() is not None), None)
-        time.sleep(0.2)
+        time.sleep(LOOK_SECONDS)
+        ended = _tend(children, command)
     for child in children:
         child.terminate()
     for child in children:
         child.wait(STOP_SECONDS)
     if ended is not None and not stopped:
         raise CommandError(f"worker process {ended.pid} ended with exit code {ended.returncode}")
+
+
+def _tend(children: list[Process], command: list[str]) -> Process | None:
+    """Put others in the places of those that were killed; return one that ended by itself."""
+    for place, child in enumerate(children):
+        code = child.poll()
+        if code is not None and code >= 0:
+            return child
+        if code is not None:
+            logger.warning("worker process %d was killed, another begins", child.pid)
+            children[place] = subprocess.Popen(command)
+    return None
