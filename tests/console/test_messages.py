@@ -91,7 +91,11 @@ def test_a_customers_id_finds_their_orders(operator: Client, delivered: None) ->
     assert "/console/orders/two" not in text
 
 
-@pytest.mark.parametrize("words", ["nothing", "a\0b", str(uuid7()), str(uuid.uuid4()), "x" * 500])
+UNKNOWN = ("0192f0c1-2b3c-7d4e-8f50-617283940a5b", "5f0c2a8e-9d3b-4c61-a7e4-1b2c3d4e5f60")
+"""An id that nobody made, as messages have them and as requests may bring them."""
+
+
+@pytest.mark.parametrize("words", ["nothing", "a\0b", *UNKNOWN, "x" * 500])
 def test_an_unknown_id_finds_nothing_and_says_so(operator: Client, words: str) -> None:
     answer = operator.get(PAGE, {"q": words})
 

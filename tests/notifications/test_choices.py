@@ -27,6 +27,7 @@ UNWANTED = NotificationUnwanted(
     channel="email",
 )
 
+
 def choosy(*unwanted: str, quiet: dict[str, object] | None = None) -> Contact:
     known = contact()
     known.unwanted, known.quiet = list(unwanted), quiet
@@ -91,9 +92,7 @@ def test_a_text_message_waits_for_the_end_of_quiet_hours(
     now: tuple[int, int],
     until: datetime | None,
 ) -> None:
-    _, queued, send = announce_shipment(
-        SHIPPED, None, choosy(quiet=quiet), None, at(context, *now)
-    )
+    _, queued, send = announce_shipment(SHIPPED, None, choosy(quiet=quiet), None, at(context, *now))
 
     assert isinstance(queued, NotificationQueued)
     if until is None:

@@ -162,7 +162,9 @@ def test_an_order_is_confirmed_once(context: Context) -> None:
 
 
 @pytest.mark.parametrize("known", [None, contact(email="")])
-def test_without_an_email_address_a_confirmation_is_undeliverable(known: Contact | None, context: Context) -> None:
+def test_without_an_email_address_a_confirmation_is_undeliverable(
+    known: Contact | None, context: Context
+) -> None:
     row, undeliverable = confirm_order(ORDERED, None, known, None, context)
 
     assert undeliverable == UNKNOWN
@@ -185,7 +187,9 @@ def test_without_a_phone_number_an_sms_is_undeliverable(context: Context) -> Non
     assert row.status == "Undeliverable"
 
 
-def test_a_payment_is_acknowledged_by_email_and_a_shipment_announced_by_sms(context: Context) -> None:
+def test_a_payment_is_acknowledged_by_email_and_a_shipment_announced_by_sms(
+    context: Context,
+) -> None:
     _, receipt, send_email = send_receipt(PAID, None, contact(), None, context)
     _, announcement, send_sms = announce_shipment(SHIPPED, None, contact(), None, context)
 
@@ -216,7 +220,9 @@ def test_a_payment_is_acknowledged_by_email_and_a_shipment_announced_by_sms(cont
         ],
     ],
 )
-def test_a_queued_notification_is_not_queued_again(history: list[Message], context: Context) -> None:
+def test_a_queued_notification_is_not_queued_again(
+    history: list[Message], context: Context
+) -> None:
     row = notification(*history)
 
     assert send_receipt(PAID, row, contact(), None, context) == []
