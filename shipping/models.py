@@ -147,7 +147,9 @@ class SimulatedLabel(models.Model):
 
     key = models.CharField(max_length=200, unique=True)
     reference = models.CharField(max_length=200)
-    tracking_number = models.CharField(max_length=40, unique=True)
+    # Made from the key. A second unique index would let two calls with one key at the same time
+    # collide there, where ON CONFLICT (key) does not catch it.
+    tracking_number = models.CharField(max_length=40, db_index=True)
     service_level = models.CharField(max_length=12)
     city = models.CharField(max_length=200, default="")
     cost = models.BigIntegerField()

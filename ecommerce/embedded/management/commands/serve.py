@@ -22,6 +22,8 @@ HOST = "127.0.0.1"
 PAGES = {
     "Start here": "/",
     "Shop": "/shop/",
+    "Console": "/console/",
+    "Analytics": "/analytics/",
     "API": "/api/docs",
     "Admin": "/admin/",
     "Health": "/health",
