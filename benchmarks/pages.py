@@ -28,7 +28,7 @@ PAGES = (
     "/console/workers", "/console/timers", "/console/letters", "/console/read-models",
     "/console/mailbox", "/console/auditor", "/analytics/", "/analytics/?range=90d",
     "/admin/", "/admin/orders/order/", "/admin/customers/ordersummary/",
-    "/admin/notifications/notification/", "/admin/orders/log/", "/admin/orders/delivery/",
+    "/admin/notifications/notification/", "/admin/orders/orderslogentry/", "/admin/orders/ordersdelivery/",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django.fixtures import Settings
 
-from customers.contracts import SaveContact
+from customers.contracts import ChooseNotices, SaveContact
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.log import ENVELOPE, Stored
@@ -38,6 +38,9 @@ def history(settings: Settings) -> dict[str, list[list[Event]]]:
     for name in ("Ada", "Ada Lovelace"):
         contact = SaveContact(customer_id="cust-1", name=name, email="ada@example.com", phone="1")
         execute(contact, tenant="main", actor="user:1")
+    for unwanted in (("shipment.sms",), ()):
+        notices = ChooseNotices(customer_id="cust-1", unwanted=unwanted)
+        execute(notices, tenant="main", actor="user:1")
     for text in ("first", "second"):
         template = SaveTemplate(template_id="payment_receipt.email", text=text)
         execute(template, tenant="main", actor="user:1")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
+from django.conf import settings
 from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import lane, wakeup
@@ -108,6 +112,20 @@ def test_a_worker_that_is_stopped_gives_its_partitions_back() -> None:
     assert owners() == {None}
     assert fetch("analytics", "SELECT signed_off FROM {worker}") == [(True,)]
     assert fetch("analytics", "SELECT max(takeovers) FROM {partition}") == [(0,)]
+
+
+def test_a_worker_that_is_told_to_stop_many_times_at_once_stops() -> None:
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "runworker"]
+    process = subprocess.Popen([*command, "--services", "analytics"], env=dict(os.environ))
+    until(lambda: owners() - {None})
+
+    while process.poll() is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.001)
+
+    assert owners() == {None}
 
 
 def test_a_worker_of_services_without_effects_runs_quietly(

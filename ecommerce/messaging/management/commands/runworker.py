@@ -7,6 +7,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -77,12 +78,17 @@ def _topics(given: str | None) -> list[str] | None:
 
 
 def _work(names: list[str] | None, topics: list[str] | None) -> None:
+    """Work in this process until a signal.
+
+    A handler runs in the middle of whatever the main thread does. That may hold the lock of the event
+    that `stop` sets, so another thread sets it.
+    """
     try:
         worker = Worker(names, topics)
     except WiringError as error:
         raise CommandError(str(error)) from error
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
+        signal.signal(number, lambda *_: threading.Thread(target=worker.stop).start())
     # What is loaded now stays; a batch makes many objects and few cycles.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
