@@ -176,17 +176,18 @@ def _unread() -> int:
     unread = 0
     for target in services():
         for source, log in readable(target).items():
+            partitions = target.tables.partition._meta.db_table
+            position = "coalesce((positions->>%s)::bigint, 0)"
+            behind = _number(f"SELECT min({position}) FROM {partitions}", [source])
             unread += _number(
-                f"""SELECT count(*) FROM {log} l
-                    JOIN {target.tables.partition._meta.db_table} p ON p.number = l.partition
-                    WHERE l.position > coalesce((p.positions->>%s)::bigint, 0)
-                      AND l.name = ANY(%s)""",
-                [source, subscribed_names(target.label, source)],
+                f"""SELECT count(*) FROM {log} l JOIN {partitions} ON number = l.partition
+                    WHERE l.position > %s AND l.position > {position} AND l.name = ANY(%s)""",
+                [behind, source, subscribed_names(target.label, source)],
             )
     return unread
 
 
-def _number(sql: str, values: Sequence[str | list[str]] = ()) -> int:
+def _number(sql: str, values: Sequence[str | int | list[str]] = ()) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         (number,) = cursor.fetchone()
