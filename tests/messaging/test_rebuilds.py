@@ -188,6 +188,8 @@ def test_ctrl_c_leaves_a_row_that_says_so(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=dict(os.environ),
+        # What a shell starts in the background ignores Ctrl-C, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until(lambda: fetch("inventory", WAITING) or process.poll())
 
