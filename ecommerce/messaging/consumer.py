@@ -42,7 +42,10 @@ class Consumer(consumer.Consumer):
         def acknowledge() -> None:
             p(*args, **kwargs)
             message = getattr(p, "__self__", None)
-            if message is not None and not message.acknowledged:
+            if message is None or message.acknowledged:
+                return
+            # What came over an earlier connection says nothing about this one.
+            if message.channel is self.task_consumer.channel:  # type: ignore[attr-defined]
                 raise ConnectionResetError("the broker did not take an acknowledgement")
 
         return super().call_soon_ack(acknowledge)  # type: ignore[misc]

@@ -75,6 +75,7 @@ def test_a_killed_worker_costs_no_order_and_the_audit_stays_green(visit: Visit, 
 
     # and another worker stands in the place of the one that is gone
     until(lambda: {each.pid for each in workers()} - known, seconds=PATIENCE)
+    page.reload()
     expect(page.get_by_role("button", name="Kill process")).to_have_count(2, timeout=30_000)
 
     # and the auditor finds that everything holds

@@ -189,7 +189,7 @@ def test_ctrl_c_leaves_a_row_that_says_so(
         stderr=subprocess.STDOUT,
         env=dict(os.environ),
         # What a shell starts in the background ignores Ctrl-C, and so would this process.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     until(lambda: fetch("inventory", WAITING) or process.poll())
 
