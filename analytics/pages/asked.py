@@ -6,24 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from django.http import HttpRequest
-
 from analytics import queries
 from analytics.forms import Period, PeriodForm
 from ecommerce.identity import tenants
-from ecommerce.web.access import Caller, page_for
+from ecommerce.web.access import PageRequest, page_for
 
 Matrix = dict[str, dict[str, int]]
 """Customers by the month of their first order, then by month of any."""
 
 analysts = page_for("analytics:read")
 """Decorator of each page of the dashboard."""
-
-
-class AnalystRequest(HttpRequest):
-    """A request of a caller who may see the figures."""
-
-    auth: Caller
 
 
 @dataclass
@@ -61,7 +53,7 @@ class Asked:
         return self.period.query(currency=self.currency)
 
 
-def asked(request: AnalystRequest) -> Asked:
+def asked(request: PageRequest) -> Asked:
     """What a request asks for."""
     tenant = request.auth.tenant
     now = queries.now(tenant)

@@ -13,8 +13,9 @@ from analytics import queries
 from analytics.forms import RANGES, Period
 from ecommerce.identity import tenants
 from ecommerce.web import live
+from ecommerce.web.access import PageRequest
 
-from .asked import AnalystRequest, Asked, analysts, asked
+from .asked import Asked, analysts, asked
 from .customers import SHOWN
 from .figures import Figures, bars
 from .tables import Table
@@ -24,7 +25,7 @@ live.topic("sales", service="analytics", statement=queries.WATCHED_SALES)
 
 @require_safe
 @analysts
-def dashboard(request: AnalystRequest) -> HttpResponse:
+def dashboard(request: PageRequest) -> HttpResponse:
     """All figures of some days, in one currency."""
     wanted = asked(request)
     figures = Figures(wanted)
@@ -45,8 +46,7 @@ def dashboard(request: AnalystRequest) -> HttpResponse:
         "live_now": _shown_state(wanted, figures),
     }
     status = 200 if wanted.form.is_valid() else 422
-    tenant = tenants.find(wanted.tenant)
-    with timezone.override(tenant.zone if tenant else "UTC"):
+    with timezone.override(tenants.zone_of(wanted.tenant)):
         return render(request, "analytics/dashboard.html", facts, status=status)
 
 

@@ -11,14 +11,16 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from .asked import AnalystRequest, analysts, asked
+from ecommerce.web.access import PageRequest
+
+from .asked import analysts, asked
 from .figures import TABLES, Figures
 from .tables import Table, exported
 
 
 @require_safe
 @analysts
-def export(request: AnalystRequest, name: str) -> HttpResponseBase:
+def export(request: PageRequest, name: str) -> HttpResponseBase:
     """One table of the dashboard, all of it. Days that make no sense lead to the page that says so."""
     if name not in TABLES:
         raise Http404(f"there is no table {name!r}")

@@ -90,8 +90,7 @@ def choose_notices(request: HttpRequest) -> HttpResponse:
     form = NoticesForm(request.POST)
     if not form.is_valid():
         return _account(request, ContactForm(initial=ContactForm.known(known)), form)
-    tenant = tenants.find(who.tenant)
-    command = form.command(who.customer_id, tenant.zone.key if tenant else "UTC")
+    command = form.command(who.customer_id, tenants.zone_of(who.tenant).key)
     bus.execute(command, tenant=who.tenant, actor=who.actor)
     messages.success(request, "Saved.")
     return redirect("shop-account")

@@ -86,6 +86,5 @@ def show(
         "cart_count": sum(cart.quantities.values()) if cart else 0,
         "by_htmx": "HX-Request" in request.headers,
     }
-    tenant = tenants.find(who.tenant)
-    with timezone.override(tenant.zone if tenant else "UTC"):
+    with timezone.override(tenants.zone_of(who.tenant)):
         return render(request, f"shop/{template}.html", facts, status=status)

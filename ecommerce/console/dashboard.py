@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from analytics import queries as analytics
 from customers import queries as customers
 from ecommerce.identity import tenants
 from ecommerce.identity.models import User
 from ecommerce.messaging.backlogs import Backlog, backlogs
+from ecommerce.messaging.links import page_at
 from ecommerce.messaging.services import services
 from inventory import queries as inventory
 from orders import queries as orders
@@ -53,8 +54,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     user = request.user
     assert isinstance(user, User)
     tenant, scopes = str(user.tenant_id), user.scopes()
-    facts = tenants.find(tenant)
-    context |= {"shop": facts, "zone": facts.zone if facts else "UTC", "doors": doors(scopes)}
+    context |= {
+        "shop": tenants.find(tenant),
+        "zone": tenants.zone_of(tenant),
+        "doors": doors(scopes),
+    }
     if "analytics:read" in scopes:
         context["sales"] = _sales(tenant)
     if "orders:read" in scopes:
@@ -65,14 +69,14 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["low"] = list(inventory.low_stock(tenant)[:MOST])
     if "operations" in scopes:
         context["work"] = [_work(each, tenant) for each in backlogs()]
-        context["letters"] = _address("console-letters")
+        context["letters"] = page_at("console-letters")
     return context
 
 
 def doors(scopes: frozenset[str]) -> list[dict[str, str]]:
     """The doors that exist and that somebody with these scopes may go through."""
     may = [door for door in DOORS if door[0] not in OPERATORS or "operations" in scopes]
-    found = ((_address(name), icon, title) for name, icon, title in may)
+    found = ((page_at(name), icon, title) for name, icon, title in may)
     return [{"url": url, "icon": icon, "title": title} for url, icon, title in found if url]
 
 
@@ -105,7 +109,7 @@ def _latest(tenant: str) -> Any:
 
 def _order(row: Any, scopes: frozenset[str]) -> dict[str, Any]:
     """An order, or its saga, with where to look at it."""
-    console = _address("console-order", row.order_id) if "operations" in scopes else ""
+    console = page_at("console-order", row.order_id) if "operations" in scopes else ""
     search = f"{reverse('admin:customers_ordersummary_changelist')}?q={row.order_id}"
     return {"row": row, "url": console or search}
 
@@ -124,11 +128,3 @@ def _work(backlog: Backlog, tenant: str) -> Work:
         workers=round(backlog.facts.get("workers", 0)),
         canary=backlog.facts.get("canary"),
     )
-
-
-def _address(name: str, *args: str) -> str:
-    """Where a page is, if it exists."""
-    try:
-        return reverse(name, args=args)
-    except NoReverseMatch:
-        return ""

@@ -19,7 +19,7 @@ from ecommerce.messaging.desk import Selection
 from ecommerce.messaging.errors import Invalid
 from ecommerce.messaging.reasons import REASONS, headline
 from ecommerce.messaging.registry import handlers
-from ecommerce.messaging.services import ServiceConfig, services
+from ecommerce.messaging.services import ServiceConfig, by_database, services
 
 ON_A_PAGE = 50
 PERIODS = {
@@ -128,9 +128,7 @@ def page(selection: Selection, after: str) -> tuple[list[Line], str]:
     """
     behind = _behind(after)
     found: list[Line] = []
-    configs = selection.services()
-    for alias in dict.fromkeys(config.database for config in configs):
-        here = [config for config in configs if config.database == alias]
+    for here in by_database(selection.services()).values():
         first, *others = [
             selection.letters(config)
             .filter(behind)

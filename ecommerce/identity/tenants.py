@@ -44,6 +44,12 @@ def is_active(tenant: str) -> bool:
     return facts is not None and facts.active
 
 
+def zone_of(tenant: str) -> ZoneInfo:
+    """The tenant's time zone; UTC for one that does not exist."""
+    facts = find(tenant)
+    return facts.zone if facts else ZoneInfo("UTC")
+
+
 def local_time(instant: datetime, tenant: str) -> datetime:
     """The same instant with the tenant's UTC offset; its `date()` is the tenant's business day.
 
@@ -51,8 +57,7 @@ def local_time(instant: datetime, tenant: str) -> datetime:
     """
     if instant.tzinfo is None:
         raise ValueError(f"{instant} has no time zone")
-    facts = find(tenant)
-    return instant.astimezone(facts.zone if facts else ZoneInfo("UTC"))
+    return instant.astimezone(zone_of(tenant))
 
 
 def currency_of(tenant: str) -> str:

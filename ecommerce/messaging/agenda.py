@@ -7,15 +7,15 @@ looked for among the next STRETCH of all.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
 import msgspec
 from django.conf import settings
 
+from .asking import ask_all
 from .canary import NAME
-from .database import connection
 from .deadlines import deadlines
 from .schedules import NO_SHOP
 from .services import ServiceConfig, services
@@ -99,16 +99,12 @@ def _due(each: Due | Expiry) -> datetime:
 
 def _all(
     row: type[Row], statement: Callable[[ServiceConfig], str], tenant: str, limit: int
-) -> Iterator[Row]:
-    """What the statements of all services find; databases with none to ask are left out."""
+) -> list[Row]:
+    """What the statements of all services find."""
     values = {"tenant": tenant, "limit": limit, "canary": f"canary/{NAME}"}
-    for alias in dict.fromkeys(config.database for config in services()):
-        own = [config for config in services() if config.database == alias]
-        parts = [f"({part})" for config in own if (part := statement(config))]
-        if parts:
-            with acting_for(EVERY), connection(alias) as conn:
-                for found in conn.execute(" UNION ALL ".join(parts), values).fetchall():
-                    yield row(*found)
+    with acting_for(EVERY):
+        rows = ask_all(statement, values)
+    return [row(*found) for found in rows]
 
 
 def _timers(config: ServiceConfig) -> str:

@@ -167,8 +167,7 @@ def _outcomes(delivery: str) -> str:
     return f"""
         WITH newest AS MATERIALIZED (
             SELECT outcome, extract(epoch FROM messaging_now() - delivered_at) AS age FROM "{delivery}"
-            WHERE id > (SELECT pg_sequence_last_value(
-                            pg_get_serial_sequence('"{delivery}"', 'id')::regclass)) - {ATTEMPTS}
+            WHERE {among_newest(delivery, ATTEMPTS)}
               AND delivered_at > messaging_now() - make_interval(secs => {RECENT_SECONDS}))
         SELECT 'outcome', outcome, count(*)::float8,
                (SELECT max(age)::float8 FROM newest HAVING count(*) >= {ATTEMPTS})
@@ -182,14 +181,8 @@ def _queue(kind: str, table: str, where: str) -> str:
 
 
 def _waiting(source: str, log: str, partition: str) -> str:
-    place = f"coalesce((positions ->> '{source}')::bigint, 0)"
     return f"""
-        WITH stretch AS MATERIALIZED (
-            SELECT position, tenant, recorded_at, name = ANY(%({source})b::text[]) AND position >
-                (SELECT array_agg({place} ORDER BY number) FROM "{partition}")[partition + 1] AS waits
-            FROM "{log}" WHERE position > (SELECT min({place}) FROM "{partition}")
-            ORDER BY position LIMIT {STRETCH}
-        ), scale AS (
+        WITH stretch AS MATERIALIZED ({stretch(source, source, log, partition, STRETCH)}), scale AS (
             SELECT CASE WHEN count(*) < {STRETCH} THEN 1
                    ELSE 1 + greatest((SELECT last_value FROM "{log}_position_seq") - max(position), 0)::float8
                             / count(*) END AS factor
@@ -197,3 +190,20 @@ def _waiting(source: str, log: str, partition: str) -> str:
         SELECT 'waiting', tenant, count(*) * (SELECT factor FROM scale),
                extract(epoch FROM messaging_now() - min(recorded_at))::float8
         FROM stretch WHERE waits GROUP BY tenant"""
+
+
+def stretch(names: str, source: str, log: str, partition: str, most: int) -> str:
+    """The SELECT of the first messages behind the slowest partition of a reader of this source, and
+    whether each waits for it. `names` is the parameter with the messages that it wants."""
+    place = f"coalesce((positions ->> '{source}')::bigint, 0)"
+    return f"""
+        SELECT position, tenant, recorded_at, name = ANY(%({names})b::text[]) AND position >
+            (SELECT array_agg({place} ORDER BY number) FROM "{partition}")[partition + 1] AS waits
+        FROM "{log}" WHERE position > (SELECT min({place}) FROM "{partition}")
+        ORDER BY position LIMIT {most}"""
+
+
+def among_newest(delivery: str, most: int) -> str:
+    """The condition for a delivery log's last entries."""
+    return f"""id > (SELECT pg_sequence_last_value(
+        pg_get_serial_sequence('"{delivery}"', 'id')::regclass)) - {most}"""

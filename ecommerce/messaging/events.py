@@ -26,7 +26,7 @@ from .errors import MessagingError, VersionConflict, WiringError
 from .log import ENVELOPE, Outgoing, Stored, outgoing
 from .messages import Message
 from .models import uuid7
-from .services import ServiceConfig, service
+from .services import ServiceConfig, by_database, service
 from .transactions import rollback
 
 FETCHED = 500
@@ -217,8 +217,8 @@ def _conflict(
 
 def _horizons(known: Mapping[ServiceConfig, int]) -> dict[ServiceConfig, int]:
     reached: dict[ServiceConfig, int] = {}
-    for alias in {config.database for config in known}:
-        logs = {c.tables.log._meta.db_table: c for c in known if c.database == alias}
+    for alias, own in by_database(known).items():
+        logs = {c.tables.log._meta.db_table: c for c in own}
         with connection(alias) as conn:
             ahead = log.horizons(conn, list(logs), {name: known[c] for name, c in logs.items()})
         reached |= {logs[name]: position for name, position in ahead.items()}

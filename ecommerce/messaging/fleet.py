@@ -5,13 +5,12 @@ One statement for a database. These tables are small: a row for each partition a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
-from .database import connection
+from .asking import ask_all
 from .leases import LEASE_SECONDS
 from .services import ServiceConfig, services
 from .tenancy import EVERY, acting_for
@@ -49,7 +48,6 @@ class Beat(msgspec.Struct, frozen=True):
     """A worker as one service knows it. `silent_for` is in seconds."""
 
     name: str
-    kind: str
     started_at: datetime | None
     heartbeat_at: datetime
     silent_for: float
@@ -78,7 +76,6 @@ class Member:
     """A worker over all services. `held` counts its partitions in each."""
 
     name: str
-    kind: str
     started_at: datetime | None
     heartbeat_at: datetime
     silent_for: float
@@ -113,7 +110,9 @@ class _Found(msgspec.Struct):
 
 def fleet() -> tuple[list[Member], list[Partitions]]:
     """The workers, those with most partitions first, and the partitions of each service."""
-    found = dict(_read())
+    with acting_for(EVERY):
+        rows = ask_all(_statement)
+    found = {label: msgspec.json.decode(text, type=_Found) for label, text in rows}
     members: dict[str, Member] = {}
     for beat in (beat for each in found.values() for beat in each.workers):
         member = members.get(beat.name)
@@ -130,17 +129,9 @@ def fleet() -> tuple[list[Member], list[Partitions]]:
     return sorted(members.values(), key=lambda member: (-member.total, member.name)), partitions
 
 
-def _read() -> Iterator[tuple[str, _Found]]:
-    for alias in dict.fromkeys(config.database for config in services()):
-        own = [config for config in services() if config.database == alias]
-        with acting_for(EVERY), connection(alias) as conn:
-            for label, text in conn.execute(_statement(own)).fetchall():
-                yield label, msgspec.json.decode(text, type=_Found)
-
-
-def _statement(own: Sequence[ServiceConfig]) -> str:
-    return " UNION ALL ".join(
-        f"""SELECT '{config.label}', json_build_object(
+def _statement(config: ServiceConfig) -> str:
+    return f"""
+        SELECT '{config.label}', json_build_object(
             'partitions', (
                 SELECT json_agg(json_build_object(
                     'number', number, 'owner', owner, 'token', token, 'takeovers', takeovers,
@@ -156,9 +147,7 @@ def _statement(own: Sequence[ServiceConfig]) -> str:
                         GROUP BY source) AS by_source) AS farthest),
             'workers', (
                 SELECT coalesce(json_agg(json_build_object(
-                    'name', name, 'kind', kind, 'started_at', started_at,
+                    'name', name, 'started_at', started_at,
                     'heartbeat_at', heartbeat_at, 'signed_off', signed_off,
                     'silent_for', extract(epoch FROM messaging_now() - heartbeat_at))), '[]')
                 FROM "{config.tables.worker._meta.db_table}"))::text"""
-        for config in own
-    )

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
 from django.conf import settings
 
-from .database import Connection, connection
+from .asking import ask_all
+from .backlogs import among_newest, stretch
+from .claims import CLAIM_SECONDS
 from .leases import LEASE_SECONDS
 from .messages import contract_named
 from .registry import handlers, handlers_of
@@ -97,12 +99,13 @@ class Gauge:
 
 def gauges(tenants: Sequence[str]) -> list[Gauge]:
     """Read all services, in the order of their installation."""
-    found: dict[str, Gauge] = {}
-    for alias in dict.fromkeys(config.database for config in services()):
-        own = [config for config in services() if config.database == alias]
-        with acting_for(EVERY), connection(alias) as conn:
-            found |= {gauge.service: gauge for gauge in _measure(conn, own, tenants)}
-    return [found[config.label] for config in services()]
+    values: dict[str, Any] = {"tenants": list(tenants), "no_shop": NO_SHOP}
+    with acting_for(EVERY):
+        found = dict(ask_all(partial(_statement, values=values), values))
+    return [
+        _gauge(config.label, msgspec.json.decode(found[config.label], type=Measured))
+        for config in services()
+    ]
 
 
 def percentile(histograms: Sequence[Mapping[int, int]], share: float) -> float | None:
@@ -117,13 +120,6 @@ def percentile(histograms: Sequence[Mapping[int, int]], share: float) -> float |
         if passed >= wanted:
             return float(2.718281828 ** (bucket / STEPS)) / 1000
     return None
-
-
-def _measure(conn: Connection, own: Sequence[ServiceConfig], tenants: Sequence[str]) -> list[Gauge]:
-    values: dict[str, Any] = {"tenants": list(tenants), "no_shop": NO_SHOP}
-    parts = [_statement(config, values) for config in own]
-    rows = conn.execute(" UNION ALL ".join(parts), values).fetchall()
-    return [_gauge(label, msgspec.json.decode(text, type=Measured)) for label, text in rows]
 
 
 def _gauge(label: str, found: Measured) -> Gauge:
@@ -172,7 +168,7 @@ def _statement(config: ServiceConfig, values: dict[str, Any]) -> str:
     values[f"{label}_answering"] = _answering(label)
     waiting = ", ".join(_waiting(label, source, table, partition)
                         for source, table in sources.items())  # fmt: skip
-    return f"""(
+    return f"""
         WITH sent AS MATERIALIZED (
             SELECT name, tenant, extract(epoch FROM messaging_now() - recorded_at) AS age
             FROM "{log}" WHERE position > (SELECT last_value - {NEWEST_SENT} FROM "{log}_position_seq")
@@ -181,8 +177,7 @@ def _statement(config: ServiceConfig, values: dict[str, Any]) -> str:
                    extract(epoch FROM messaging_now() - delivered_at) AS age,
                    greatest(waited_us + ran_us, 1) AS us
             FROM "{delivery}"
-            WHERE id > (SELECT pg_sequence_last_value(
-                            pg_get_serial_sequence('"{delivery}"', 'id')::regclass)) - {NEWEST_TAKEN}
+            WHERE {among_newest(delivery, NEWEST_TAKEN)}
               AND delivered_at > messaging_now() - make_interval(secs => {LATENCY_SECONDS})
               AND handler <> '{label}.answer_ping'
         )
@@ -211,7 +206,7 @@ def _statement(config: ServiceConfig, values: dict[str, Any]) -> str:
                 WHERE tenant = %(no_shop)b::text),
             'parked', {_stuck(tables.parked._meta.db_table, "true")},
             'dead', {_stuck(tables.dead._meta.db_table, "state = 'waiting'")}
-        )::text)"""
+        )::text"""
 
 
 def _counts(source: str, by: str, where: str) -> str:
@@ -235,17 +230,12 @@ def _answering(service: str) -> list[str]:
 
 
 def _waiting(label: str, source: str, log: str, partition: str) -> str:
-    place = f"coalesce((positions ->> '{source}')::bigint, 0)"
     return f"""(
         SELECT json_build_object(
             'found', count(*) FILTER (WHERE waits), 'seen', count(*),
             'beyond', (SELECT last_value FROM "{log}_position_seq") - coalesce(max(position), 0),
             'oldest', extract(epoch FROM messaging_now() - min(recorded_at) FILTER (WHERE waits)))
-        FROM (
-            SELECT position, recorded_at, name = ANY(%({label}_{source})b::text[]) AND position >
-                (SELECT array_agg({place} ORDER BY number) FROM "{partition}")[partition + 1] AS waits
-            FROM "{log}" WHERE position > (SELECT min({place}) FROM "{partition}")
-            ORDER BY position LIMIT {STRETCH}) AS stretch)"""
+        FROM ({stretch(f"{label}_{source}", source, log, partition, STRETCH)}) AS stretch)"""
 
 
 def _calls(effect: str, where: str) -> str:
@@ -253,7 +243,7 @@ def _calls(effect: str, where: str) -> str:
     return f"""(SELECT sum(counted.n) FROM (SELECT number FROM generate_series(0, {settings.MESSAGING_PARTITIONS - 1}) AS s(number)) AS own,
         LATERAL (SELECT count(*) AS n FROM (
             SELECT FROM "{effect}" WHERE partition = own.number AND {where} (SELECT messaging_now())
-            AND due_at < (SELECT messaging_now()) + interval '12 s' LIMIT 100) AS few) AS counted)"""
+            AND due_at < (SELECT messaging_now()) + interval '{CLAIM_SECONDS} s' LIMIT 100) AS few) AS counted)"""
 
 
 def _stuck(table: str, where: str) -> str:

@@ -8,17 +8,19 @@ have an index. Everything is asked within one tenant, with one statement for a d
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from .database import connection
+from .asking import ask_all
 from .messages import contract_named
 from .reasons import headline
 from .searching import NEAR, SLACK
-from .services import ServiceConfig, services
+from .services import ServiceConfig
+
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 MOST = 200
 """Messages of one list."""
@@ -111,27 +113,21 @@ def message(tenant: str, message_id: uuid.UUID) -> Message | None:
 
 def correlated(tenant: str, correlation_id: uuid.UUID) -> list[Message]:
     """The messages of one request, in the order of time, at most MOST."""
-    rows: list[Message] = []
-    for alias, own in _databases():
-        parts = [_branch(config, "log", "correlation_id = %(id)b::uuid") for config in own]
-        rows += _asked(alias, parts, Message, tenant=tenant, id=correlation_id)
+    where = "correlation_id = %(id)b::uuid"
+    rows = _all(
+        Message, lambda config: _branch(config, "log", where), tenant=tenant, id=correlation_id
+    )
     return sorted(rows, key=lambda each: each.recorded_at)[:MOST]
 
 
 def newest(tenant: str, limit: int) -> list[Message]:
     """A tenant's last messages, as far as they are among the last MOST of a log."""
-    rows: list[Message] = []
-    for alias, own in _databases():
-        parts = [
-            _branch(
-                config,
-                "log",
-                f"""position > (SELECT last_value - {MOST} FROM "{log}_position_seq")""",
-            )
-            for config in own
-            if (log := config.tables.log._meta.db_table)
-        ]
-        rows += _asked(alias, parts, Message, tenant=tenant)
+
+    def last(config: ServiceConfig) -> str:
+        sequence = f'"{config.tables.log._meta.db_table}_position_seq"'
+        return _branch(config, "log", f"position > (SELECT last_value - {MOST} FROM {sequence})")
+
+    rows = _all(Message, last, tenant=tenant)
     return sorted(rows, key=lambda each: each.recorded_at, reverse=True)[:limit]
 
 
@@ -145,49 +141,45 @@ def caused_by(
 def attempts(message_ids: Sequence[uuid.UUID]) -> list[Attempt]:
     """The deliveries of messages in all services, in the order of time. The delivery log knows no
     tenants: ask for messages that are known to be one's own."""
-    rows: list[Attempt] = []
-    for alias, own in _databases():
-        parts = [
-            f"""SELECT '{config.label}', message_id, cause_id, handler, worker, outcome, attempt,
-                       waited_us / 1000.0::float8, ran_us / 1000.0::float8, policy, delivered_at
-                FROM "{config.tables.delivery._meta.db_table}"
-                WHERE message_id = ANY(%(ids)b::uuid[])"""
-            for config in own
-        ]
-        rows += _asked(alias, parts, Attempt, ids=list(message_ids))
+
+    def delivered(config: ServiceConfig) -> str:
+        return f"""
+            SELECT '{config.label}', message_id, cause_id, handler, worker, outcome, attempt,
+                   waited_us / 1000.0::float8, ran_us / 1000.0::float8, policy, delivered_at
+            FROM "{config.tables.delivery._meta.db_table}"
+            WHERE message_id = ANY(%(ids)b::uuid[])"""
+
+    rows = _all(Attempt, delivered, ids=list(message_ids))
     return sorted(rows, key=lambda each: each.delivered_at)
 
 
 def stuck(tenant: str, message_id: uuid.UUID) -> list[Stuck]:
     """The deliveries of a message that failed and are not over."""
-    rows: list[Stuck] = []
-    for alias, own in _databases():
-        parts = [
-            f"""SELECT '{config.label}', handler, 'parked', attempts, due_at, error, NULL::uuid
-                FROM "{config.tables.parked._meta.db_table}"
-                WHERE tenant = %(tenant)b::text AND message_id = %(id)b::uuid
-                UNION ALL
-                SELECT '{config.label}', handler, state, attempts, due_at, error, id
-                FROM "{config.tables.dead._meta.db_table}"
-                WHERE tenant = %(tenant)b::text AND message_id = %(id)b::uuid"""
-            for config in own
-        ]
-        rows += _asked(alias, parts, Stuck, tenant=tenant, id=message_id)
-    return rows
+
+    def failed(config: ServiceConfig) -> str:
+        return f"""
+            SELECT '{config.label}', handler, 'parked', attempts, due_at, error, NULL::uuid
+            FROM "{config.tables.parked._meta.db_table}"
+            WHERE tenant = %(tenant)b::text AND message_id = %(id)b::uuid
+            UNION ALL
+            SELECT '{config.label}', handler, state, attempts, due_at, error, id
+            FROM "{config.tables.dead._meta.db_table}"
+            WHERE tenant = %(tenant)b::text AND message_id = %(id)b::uuid"""
+
+    return _all(Stuck, failed, tenant=tenant, id=message_id)
 
 
 def parked(tenant: str, limit: int) -> list[Parked]:
     """A tenant's deliveries that failed, or wait behind such a one, those due next first."""
-    rows: list[Parked] = []
-    for alias, own in _databases():
-        parts = [
-            f"""SELECT '{config.label}', message_id, handler, stream, partition::int, attempts::int,
-                       due_at, error
-                FROM "{config.tables.parked._meta.db_table}" WHERE tenant = %(tenant)b::text
-                ORDER BY due_at LIMIT {limit}"""
-            for config in own
-        ]
-        rows += _asked(alias, parts, Parked, tenant=tenant)
+
+    def held_back(config: ServiceConfig) -> str:
+        return f"""
+            SELECT '{config.label}', message_id, handler, stream, partition::int, attempts::int,
+                   due_at, error
+            FROM "{config.tables.parked._meta.db_table}" WHERE tenant = %(tenant)b::text
+            ORDER BY due_at LIMIT {limit}"""
+
+    rows = _all(Parked, held_back, tenant=tenant)
     return sorted(rows, key=lambda each: each.due_at)[:limit]
 
 
@@ -203,37 +195,32 @@ def made(message_id: uuid.UUID) -> tuple[datetime, datetime]:
 def _messages(
     tenant: str, between: tuple[datetime, datetime], where: str, **values: Any
 ) -> list[Message]:
-    rows: list[Message] = []
-    for alias, own in _databases():
-        parts = [_branch(config, place, where) for config in own for place in PLACES]
-        values |= {"tenant": tenant, "begin": between[0], "end": between[1]}
-        rows += _asked(alias, parts, Message, **values)
+    """Messages of this time, wherever they are. Only logs are so long that it matters."""
+
+    def everywhere(config: ServiceConfig) -> str:
+        log = config.tables.log._meta.db_table
+        stretch = f"""position > {_position(log, "begin", "low")}
+                      AND position <= {_position(log, "end", "high")}"""
+        return " UNION ALL ".join(
+            f"({_branch(config, place, f'{where} AND {stretch}' if place == 'log' else where)})"
+            for place in PLACES
+        )
+
+    begin, end = between
+    rows = _all(Message, everywhere, tenant=tenant, begin=begin, end=end, **values)
     return sorted(rows, key=lambda each: each.recorded_at)
 
 
-def _databases() -> Iterator[tuple[str, list[ServiceConfig]]]:
-    for alias in dict.fromkeys(config.database for config in services()):
-        yield alias, [config for config in services() if config.database == alias]
-
-
-def _asked(
-    alias: str, parts: Sequence[str], row: Callable[..., Any], **values: Any
-) -> Iterator[Any]:
-    with connection(alias) as conn:
-        found = conn.execute(" UNION ALL ".join(f"({part})" for part in parts), values).fetchall()
-    return (row(*values) for values in found)
+def _all(row: type[Row], part: Callable[[ServiceConfig], str], **values: Any) -> list[Row]:
+    return [row(*found) for found in ask_all(part, values)]
 
 
 def _branch(config: ServiceConfig, place: str, where: str) -> str:
     table = getattr(config.tables, place)._meta.db_table
-    stretch = ""
-    if place == "log" and "%(id)b" in where and not where.startswith("correlation_id"):
-        stretch = f"""AND position > {_position(table, "begin", "low")}
-                      AND position <= {_position(table, "end", "high")}"""
     return f"""
         SELECT '{config.label}', '{place}', message_id, name, stream, recorded_at, actor,
                correlation_id, cause_id, contract, payload, personal, person
-        FROM "{table}" WHERE tenant = %(tenant)b::text AND {where} {stretch} LIMIT {MOST}"""
+        FROM "{table}" WHERE tenant = %(tenant)b::text AND {where} LIMIT {MOST}"""
 
 
 def _position(log: str, instant: str, end: str) -> str:

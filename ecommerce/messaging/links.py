@@ -69,7 +69,7 @@ def _elsewhere(request: HttpRequest) -> list[dict[str, Any]]:
     return [
         {"title": title, "link": url, "icon": icon, "active": request.path == url}
         for name, icon, title in places
-        if (url := _page(name))
+        if (url := page_at(name))
     ]
 
 
@@ -168,7 +168,9 @@ class _Here:
         if isinstance(self.row, ReadModel):
             pages.append(("console-read-models", "Read models", []))
         pages.append(("console-auditor", "Auditor", []))
-        yield from (Link(title, url) for name, title, args in pages if (url := _page(name, *args)))
+        yield from (
+            Link(title, url) for name, title, args in pages if (url := page_at(name, *args))
+        )
 
     def link(self, model: type[Model], term: str, title: str) -> Iterator[Link]:
         """A list searched for a term, in the row's tenant, for those who may see it."""
@@ -197,7 +199,7 @@ def _operates(request: HttpRequest) -> bool:
     return user.is_staff and "operations" in user.scopes()
 
 
-def _page(name: str, *args: str) -> str:
+def page_at(name: str, *args: str) -> str:
     """The address of a page, or nothing if there is none of this name."""
     try:
         return reverse(name, args=args)

@@ -6,6 +6,7 @@ the kernel needs to know of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -51,6 +52,14 @@ class ServiceConfig(AppConfig):
 def services() -> list[ServiceConfig]:
     """All installed services, in the order of INSTALLED_APPS."""
     return [config for config in apps.get_app_configs() if isinstance(config, ServiceConfig)]
+
+
+def by_database(chosen: Iterable[ServiceConfig]) -> dict[str, list[ServiceConfig]]:
+    """Services by the alias of their database, both in the order in which they come."""
+    found: dict[str, list[ServiceConfig]] = {}
+    for config in chosen:
+        found.setdefault(config.database, []).append(config)
+    return found
 
 
 def service(label: str) -> ServiceConfig:

@@ -18,7 +18,7 @@ import msgspec
 from .database import connection
 from .messages import contract_named, contract_of
 from .registry import Handler, handler_named, handlers_of
-from .services import ServiceConfig, services
+from .services import ServiceConfig, by_database, services
 
 NOWHERE = 2**63 - 1
 """The position of what has not arrived."""
@@ -276,8 +276,7 @@ def _ask(select: str, *values: Any) -> list[tuple[Any, ...]]:
     In braces stand the service's tables and its label.
     """
     rows: list[tuple[Any, ...]] = []
-    for alias in sorted({config.database for config in services()}):
-        here = [config for config in services() if config.database == alias]
+    for alias, here in by_database(services()).items():
         with connection(alias) as conn:
             rows += conn.execute(
                 " UNION ALL ".join(select.format_map(_tables(config)) for config in here),

@@ -29,7 +29,7 @@ from .partitions import check_partitions
 from .performer import FINISH_SECONDS, Performer, performing
 from .rebuilder import Rebuilder
 from .sender import Sender, SenderThread
-from .services import services
+from .services import by_database, services
 from .transports import publishes
 from .visibility import check_sees_every_tenant
 
@@ -67,8 +67,8 @@ class Worker:
         self.woken = threading.Event()
         abroad: dict[str, Connection] = {}
         self.lanes = [
-            Lane(alias, [s for s in self.services if s.database == alias], self.name, abroad)
-            for alias in sorted({s.database for s in self.services})
+            Lane(alias, own, self.name, abroad)
+            for alias, own in sorted(by_database(self.services).items())
         ]
 
     def stop(self) -> None:

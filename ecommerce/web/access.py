@@ -61,10 +61,15 @@ class Caller:
         return self.customer_id is None or self.customer_id == customer_id
 
 
-class ApiRequest(HttpRequest):
-    """A request as operations see it."""
+class PageRequest(HttpRequest):
+    """A request as pages see it that are for some callers only."""
 
     auth: Caller
+
+
+class ApiRequest(PageRequest):
+    """A request as operations see it."""
+
     correlation_id: uuid.UUID
 
 
@@ -138,7 +143,6 @@ def page_for(*scopes: Scope) -> Callable[[View], View]:
             request.auth = caller  # type: ignore[attr-defined]
             return view(request, *args, **kwargs)
 
-        page.rule = rule  # type: ignore[attr-defined]
         return page
 
     return restrict

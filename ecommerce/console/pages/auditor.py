@@ -14,8 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 from customers import queries as customers
 from ecommerce.console import auditing
 from ecommerce.console.models import Audit
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 from .hops import duration
 
 KEPT = 8
@@ -65,7 +66,7 @@ class Area:
 
 @require_safe
 @operators
-def auditor(request: OperatorRequest) -> HttpResponse:
+def auditor(request: PageRequest) -> HttpResponse:
     """The newest audit, as far as it is, and how those before it ended."""
     audits = auditing.newest(request.auth.tenant, KEPT)
     newest = audits[0] if audits else None
@@ -80,7 +81,7 @@ def auditor(request: OperatorRequest) -> HttpResponse:
 
 @require_POST
 @operators
-def ask(request: OperatorRequest) -> HttpResponse:
+def ask(request: PageRequest) -> HttpResponse:
     """Ask for an audit. A worker begins within seconds."""
     auditing.request(request.auth.tenant, request.auth.actor)
     return redirect("console-auditor")

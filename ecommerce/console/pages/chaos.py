@@ -29,8 +29,9 @@ from ecommerce.messaging.services import service, services
 from ecommerce.messaging.tenancy import acting_for
 from ecommerce.simulation import providers
 from ecommerce.web import live
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 PLACE = "console-chaos"
 NOW = "now"
@@ -88,7 +89,7 @@ class TroubleForm(forms.Form):
 
 @require_safe
 @operators
-def panel(request: OperatorRequest) -> HttpResponse:
+def panel(request: PageRequest) -> HttpResponse:
     """What can be broken, what is, and how the shop fares."""
     facts = {
         **_facts(request.auth.tenant),
@@ -104,7 +105,7 @@ def panel(request: OperatorRequest) -> HttpResponse:
 
 @require_POST
 @operators
-def act(request: OperatorRequest, action: str) -> HttpResponse:
+def act(request: PageRequest, action: str) -> HttpResponse:
     """Break something, or mend it."""
     if action not in ACTIONS:
         raise Http404(f"there is no action {action!r}")
@@ -122,7 +123,7 @@ def act(request: OperatorRequest, action: str) -> HttpResponse:
 
 @require_POST
 @operators
-def audit(request: OperatorRequest) -> HttpResponse:
+def audit(request: PageRequest) -> HttpResponse:
     """Have the auditor asked, and stay here."""
     auditing.request(request.auth.tenant, request.auth.actor)
     return redirect(PLACE)

@@ -18,9 +18,10 @@ from ecommerce.console.demo import MIX
 from ecommerce.console.strip import strip
 from ecommerce.messaging.errors import Conflict
 from ecommerce.web import live
+from ecommerce.web.access import PageRequest
 
 from .chaos import NOW
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 PLACE = "console-demo"
 
@@ -34,7 +35,7 @@ class CrowdForm(forms.Form):
 
 @require_safe
 @operators
-def demo(request: OperatorRequest) -> HttpResponse:
+def demo(request: PageRequest) -> HttpResponse:
     """The crowd that is at work, or one to be sent."""
     facts = {
         "strip": strip(request.auth.tenant),
@@ -47,7 +48,7 @@ def demo(request: OperatorRequest) -> HttpResponse:
 
 @require_POST
 @operators
-def start(request: OperatorRequest) -> HttpResponse:
+def start(request: PageRequest) -> HttpResponse:
     """Send a crowd to this very shop."""
     form = CrowdForm(request.POST)
     if not form.is_valid():
@@ -71,7 +72,7 @@ def start(request: OperatorRequest) -> HttpResponse:
 
 @require_POST
 @operators
-def stop(request: OperatorRequest) -> HttpResponse:
+def stop(request: PageRequest) -> HttpResponse:
     """Have the crowd place no more orders; those under way go on."""
     if crowds.stop(request.auth.tenant):
         messages.success(request, "The crowd orders no more. What it has ordered goes on.")
@@ -80,7 +81,7 @@ def stop(request: OperatorRequest) -> HttpResponse:
     return redirect(_back(request))
 
 
-def _back(request: OperatorRequest) -> str:
+def _back(request: PageRequest) -> str:
     """The page that asked: this one, or chaos."""
     came_from = urlsplit(request.headers.get("Referer", "")).path
     return came_from if came_from == reverse("console-chaos") else reverse(PLACE)

@@ -5,20 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from ecommerce.identity import tenants
-from ecommerce.web.access import Caller, page_for
-
-
-class OperatorRequest(HttpRequest):
-    """A request of a caller who may see the console."""
-
-    auth: Caller
-
+from ecommerce.messaging.links import page_at
+from ecommerce.web.access import PageRequest, page_for
 
 operators = page_for("operations")
 """Decorator of each page of the console."""
@@ -34,7 +27,7 @@ class Place:
 
     @property
     def url(self) -> str:
-        return reverse(self.name)
+        return page_at(self.name)
 
 
 PLACES = (
@@ -53,7 +46,7 @@ PLACES = (
 
 
 def show(
-    request: OperatorRequest,
+    request: PageRequest,
     template: str,
     facts: dict[str, Any],
     *,
@@ -62,18 +55,9 @@ def show(
 ) -> HttpResponse:
     """A page of the console, in the time of its tenant. `place` is the sidebar's current entry."""
     facts |= {
-        "places": [each for each in PLACES if _exists(each.name)],
+        "places": [each for each in PLACES if each.url],
         "place": place,
         "caller": request.auth,
     }
-    tenant = tenants.find(request.auth.tenant)
-    with timezone.override(tenant.zone if tenant else "UTC"):
+    with timezone.override(tenants.zone_of(request.auth.tenant)):
         return render(request, f"console/{template}.html", facts, status=status)
-
-
-def _exists(name: str) -> bool:
-    try:
-        reverse(name)
-    except NoReverseMatch:
-        return False
-    return True

@@ -10,18 +10,19 @@ from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
-from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from ecommerce.console.letters import STATES, chosen, config_of, decide
 from ecommerce.messaging import desk, rehearsal
 from ecommerce.messaging.errors import Invalid, NotFound, Refused
+from ecommerce.messaging.links import page_at
 from ecommerce.messaging.queues import DeadLetter
 from ecommerce.messaging.registry import handler_named
 from ecommerce.messaging.services import ServiceConfig
+from ecommerce.web.access import PageRequest
 from ecommerce.web.dead_letter_schemas import may_see, rehearsed, whole
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 from .letters import DECISIONS, DONE, PLACE
 
 
@@ -45,7 +46,7 @@ class ContentForm(forms.Form):
 
 @require_safe
 @operators
-def letter(request: OperatorRequest, service: str, letter_id: uuid.UUID) -> HttpResponse:
+def letter(request: PageRequest, service: str, letter_id: uuid.UUID) -> HttpResponse:
     """A letter, its content and its trail."""
     return _show(request, *_find(request, service, letter_id), ContentForm())
 
@@ -53,7 +54,7 @@ def letter(request: OperatorRequest, service: str, letter_id: uuid.UUID) -> Http
 @require_POST
 @operators
 def decide_about_one(
-    request: OperatorRequest, service: str, letter_id: uuid.UUID, decision: str
+    request: PageRequest, service: str, letter_id: uuid.UUID, decision: str
 ) -> HttpResponse:
     """Send one letter out again, hold it or give it up."""
     decision = decision.replace("-", " ")
@@ -76,7 +77,7 @@ def decide_about_one(
 
 @require_POST
 @operators
-def rehearse(request: OperatorRequest, service: str, letter_id: uuid.UUID) -> HttpResponse:
+def rehearse(request: PageRequest, service: str, letter_id: uuid.UUID) -> HttpResponse:
     """Show what sending the letter would do, with the content that the form has. Changes nothing."""
     config, found = _find(request, service, letter_id)
     form = ContentForm(request.POST)
@@ -93,7 +94,7 @@ def rehearse(request: OperatorRequest, service: str, letter_id: uuid.UUID) -> Ht
 
 @require_POST
 @operators
-def edit(request: OperatorRequest, service: str, letter_id: uuid.UUID) -> HttpResponse:
+def edit(request: PageRequest, service: str, letter_id: uuid.UUID) -> HttpResponse:
     """Store other content for the next time that the letter is sent, and send it if that is asked."""
     config, found = _find(request, service, letter_id)
     form = ContentForm(request.POST)
@@ -115,7 +116,7 @@ def edit(request: OperatorRequest, service: str, letter_id: uuid.UUID) -> HttpRe
 
 
 def _find(
-    request: OperatorRequest, service: str, letter_id: uuid.UUID
+    request: PageRequest, service: str, letter_id: uuid.UUID
 ) -> tuple[ServiceConfig, DeadLetter]:
     """Raises Http404 for what is not there, or another tenant's."""
     try:
@@ -126,7 +127,7 @@ def _find(
 
 
 def _content(
-    request: OperatorRequest, form: ContentForm
+    request: PageRequest, form: ContentForm
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Raises Invalid for what is no JSON. Of personal data nobody edits what they do not see."""
     personal = form.part("personal") if may_see(request.auth) else None
@@ -134,7 +135,7 @@ def _content(
 
 
 def _show(
-    request: OperatorRequest,
+    request: PageRequest,
     config: ServiceConfig,
     found: DeadLetter,
     form: ContentForm,
@@ -184,10 +185,7 @@ def _may(decision: str, found: DeadLetter) -> bool:
 def _order(found: DeadLetter) -> str:
     """The address of the order that it is about, if there is such a page."""
     category, _, key = found.stream.partition("/")
-    try:
-        return reverse("console-order", args=[key]) if category == "order" else ""
-    except NoReverseMatch:
-        return ""
+    return page_at("console-order", key) if category == "order" else ""
 
 
 def _text(content: Any) -> str:

@@ -19,8 +19,9 @@ from ecommerce.messaging import desk
 from ecommerce.messaging.causes import causes
 from ecommerce.messaging.desk import Selection
 from ecommerce.messaging.errors import Invalid, Refused
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 PLACE = "console-letters"
 DECISIONS = {
@@ -42,7 +43,7 @@ class DecisionForm(forms.Form):
 
 @require_safe
 @operators
-def letters(request: OperatorRequest) -> HttpResponse:
+def letters(request: PageRequest) -> HttpResponse:
     """Letters by cause, and those that fit, the latest first."""
     asked = LetterFilter(request.GET)
     facts: dict[str, Any] = {
@@ -62,7 +63,7 @@ def letters(request: OperatorRequest) -> HttpResponse:
 
 @require_safe
 @operators
-def confirm(request: OperatorRequest) -> HttpResponse:
+def confirm(request: PageRequest) -> HttpResponse:
     """What a decision would be about, before it is taken."""
     decision = request.GET.get("decision", "")
     if decision not in DECISIONS:
@@ -89,7 +90,7 @@ def confirm(request: OperatorRequest) -> HttpResponse:
 
 @require_POST
 @operators
-def decide_about(request: OperatorRequest) -> HttpResponse:
+def decide_about(request: PageRequest) -> HttpResponse:
     """Decide about all letters that fit, or that were chosen."""
     form = DecisionForm(request.POST)
     if not form.is_valid():

@@ -10,11 +10,12 @@ from django.http import Http404, HttpResponse
 from django.views.decorators.http import require_safe
 
 from ecommerce.messaging.errors import Invalid
+from ecommerce.web.access import PageRequest
 from ecommerce.web.dead_letter_schemas import may_see
 from ecommerce.web.paging import Paging, page
 from notifications import queries
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 ON_A_PAGE = 25
 KINDS = {
@@ -33,7 +34,7 @@ FRAMED = {
 
 @require_safe
 @operators
-def mailbox(request: OperatorRequest) -> HttpResponse:
+def mailbox(request: PageRequest) -> HttpResponse:
     """The notifications of this shop, newest first, or those about an order."""
     order_id = request.GET.get("q", "").replace("\0", "").strip()[:80]
     found = queries.notifications(request.auth.tenant, order_id=order_id)
@@ -55,7 +56,7 @@ def mailbox(request: OperatorRequest) -> HttpResponse:
 @csp_update({"frame-src": ["'self'"]})
 @require_safe
 @operators
-def mail(request: OperatorRequest, notification_id: str) -> HttpResponse:
+def mail(request: PageRequest, notification_id: str) -> HttpResponse:
     """One notification, as the customer got it."""
     found = _find(request, notification_id)
     facts = {
@@ -70,7 +71,7 @@ def mail(request: OperatorRequest, notification_id: str) -> HttpResponse:
 
 @require_safe
 @operators
-def body(request: OperatorRequest, notification_id: str) -> HttpResponse:
+def body(request: PageRequest, notification_id: str) -> HttpResponse:
     """What an e-mail shows, to be framed: it can run no script and load nothing."""
     given = queries.mail(request.auth.tenant, notification_id)
     if given is None or not may_see(request.auth):
@@ -78,7 +79,7 @@ def body(request: OperatorRequest, notification_id: str) -> HttpResponse:
     return HttpResponse(given.html, headers=FRAMED)
 
 
-def _find(request: OperatorRequest, notification_id: str) -> Any:
+def _find(request: PageRequest, notification_id: str) -> Any:
     found = queries.find_notification(request.auth.tenant, notification_id)
     if found is None:
         raise Http404(f"there is no notification {notification_id!r}")

@@ -19,17 +19,18 @@ from ecommerce.messaging import inspection
 from ecommerce.messaging.inspection import Attempt, Message
 from ecommerce.messaging.registry import handler_named
 from ecommerce.messaging.searching import SLACK, as_uuid
+from ecommerce.web.access import PageRequest
 from ecommerce.web.dead_letter_schemas import may_see
 from orders import queries as orders
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 SHOWN = 25
 
 
 @require_safe
 @operators
-def search(request: OperatorRequest) -> HttpResponse:
+def search(request: PageRequest) -> HttpResponse:
     """What has this id; an order and a single message are shown at once."""
     tenant = request.auth.tenant
     words = request.GET.get("q", "").replace("\0", "").strip()[:100]
@@ -52,7 +53,7 @@ def search(request: OperatorRequest) -> HttpResponse:
 
 @require_safe
 @operators
-def message(request: OperatorRequest, service: str, message_id: str) -> HttpResponse:
+def message(request: PageRequest, service: str, message_id: str) -> HttpResponse:
     """One message: what it says, its cause and effects, and each of its deliveries."""
     tenant, named = request.auth.tenant, as_uuid(message_id)
     found = inspection.message(tenant, named) if named else None

@@ -14,11 +14,12 @@ from customers import queries as customers
 from customers.pages.orders import address_of
 from ecommerce.messaging.trace import trace, unfinished
 from ecommerce.web import live
+from ecommerce.web.access import PageRequest
 from ecommerce.web.dead_letter_schemas import may_see
 from notifications import queries as notifications
 from orders import queries as orders
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 from .hop_map import hop_map
 from .hops import breakdown, duration, lines, shares, spans
 from .ledgers import entries, movements
@@ -30,7 +31,7 @@ SCALES = {"": "By step", "time": "True time"}
 
 @require_safe
 @operators
-def order(request: OperatorRequest, order_id: str) -> HttpResponse:
+def order(request: PageRequest, order_id: str) -> HttpResponse:
     """All that is known of an order; `at` is the number of the event to look at it after."""
     tenant, personal = request.auth.tenant, may_see(request.auth)
     trees = trace(tenant, f"order/{order_id}")
@@ -74,7 +75,7 @@ def _hops(trees: Any, *, true: bool) -> dict[str, Any]:
     }
 
 
-def _machine(tenant: str, found: list[Moment], request: OperatorRequest) -> dict[str, Any]:
+def _machine(tenant: str, found: list[Moment], request: PageRequest) -> dict[str, Any]:
     """The moment that is looked at. Whoever looked at the last of `of` events looks at now."""
     asked, known = request.GET.get("at", ""), request.GET.get("of", "")
     number = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 6 else len(found)

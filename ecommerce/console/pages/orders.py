@@ -12,8 +12,9 @@ from customers import queries
 from customers.models import OrderSummary
 from ecommerce.messaging.errors import Invalid
 from ecommerce.web import Page, Paging, page
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 ON_A_PAGE = 50
 TONES = {
@@ -37,7 +38,7 @@ PERIODS = {
 
 @require_safe
 @operators
-def orders(request: OperatorRequest) -> HttpResponse:
+def orders(request: PageRequest) -> HttpResponse:
     """The orders that fit, page by page; words are an order's or a customer's id."""
     status, period = request.GET.get("status", ""), request.GET.get("placed", "")
     words = request.GET.get("q", "").replace("\0", "").strip()[:100]

@@ -12,8 +12,9 @@ from ecommerce.console.picture import PLACES, lines
 from ecommerce.console.traffic import State, states
 from ecommerce.messaging.services import services
 from ecommerce.web import live
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 NOW = "now"
 """The one id of the topic."""
@@ -46,7 +47,7 @@ TOTALS = (
 
 @require_safe
 @operators
-def overview(request: OperatorRequest) -> HttpResponse:
+def overview(request: PageRequest) -> HttpResponse:
     """Rates, backlog and failures of every service, live."""
     tenant = request.auth.tenant
     now = states([tenant])[tenant]

@@ -23,8 +23,9 @@ from ecommerce.messaging.projections import groups, read_models, writers
 from ecommerce.messaging.searching import as_uuid
 from ecommerce.messaging.services import ServiceConfig, service
 from ecommerce.messaging.tables import Rebuild
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 from .hops import duration
 
 KEPT = 30
@@ -53,7 +54,7 @@ class Group:
 
 @require_safe
 @operators
-def index(request: OperatorRequest) -> HttpResponse:
+def index(request: PageRequest) -> HttpResponse:
     """All read models with their rows and their lag, and the rebuilds of them."""
     labels = list(dict.fromkeys(model._meta.app_label for model in read_models()))
     found = [row for label in labels for row in _rebuilds(service(label))]
@@ -75,7 +76,7 @@ def index(request: OperatorRequest) -> HttpResponse:
 
 @require_POST
 @operators
-def rebuild(request: OperatorRequest) -> HttpResponse:
+def rebuild(request: PageRequest) -> HttpResponse:
     """Ask for a rebuild, or with `compare` only for what it would change."""
     wanted, compare = request.POST.get("model", ""), "compare" in request.POST
     model = next((each for each in read_models() if each._meta.label == wanted), None)
@@ -91,7 +92,7 @@ def rebuild(request: OperatorRequest) -> HttpResponse:
 
 @require_POST
 @operators
-def cancel(request: OperatorRequest) -> HttpResponse:
+def cancel(request: PageRequest) -> HttpResponse:
     """Call a rebuild off; the read models stay as they are."""
     wanted, label = as_uuid(request.POST.get("rebuild", "")), request.POST.get("service", "")
     row = _find(label, wanted) if wanted else None

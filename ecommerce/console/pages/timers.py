@@ -15,8 +15,9 @@ from ecommerce.console.traffic import duration
 from ecommerce.messaging import agenda
 from ecommerce.messaging.agenda import Ping
 from ecommerce.messaging.canary import NAME
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 SHOWN = 10
 TALLEST = 24
@@ -39,7 +40,7 @@ class Bar:
 
 @require_safe
 @operators
-def timers(request: OperatorRequest) -> HttpResponse:
+def timers(request: PageRequest) -> HttpResponse:
     """This shop's timers, calls and deadlines, and the platform's schedules and canaries."""
     tenant = request.auth.tenant
     planned = agenda.planned()

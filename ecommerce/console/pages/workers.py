@@ -9,8 +9,9 @@ from django.views.decorators.http import require_safe
 
 from ecommerce.messaging.fleet import Held, Partitions, fleet
 from ecommerce.messaging.inspection import parked
+from ecommerce.web.access import PageRequest
 
-from .frame import OperatorRequest, operators, show
+from .frame import operators, show
 
 COLOURS = 8
 """Workers that the strips tell apart; those with the fewest partitions share the last."""
@@ -37,7 +38,7 @@ class Strip:
 
 @require_safe
 @operators
-def workers(request: OperatorRequest) -> HttpResponse:
+def workers(request: PageRequest) -> HttpResponse:
     """All workers, the partitions of each service, and this shop's parked deliveries."""
     members, partitions = fleet()
     colours = {member.name: min(place, COLOURS - 1) for place, member in enumerate(members)}
