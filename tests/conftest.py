@@ -7,9 +7,11 @@ what they wrote is removed. See `databases`.
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.servers.basehttp import ServerHandler
 from django.db import connections
 from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
@@ -64,6 +66,20 @@ def _nothing_left_open() -> Iterator[None]:
     close_pools()
     for provider in providers():
         provider.forget()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_escapes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An exception that a live server had no page for fails the test that it served, as it is."""
+    escaped: list[BaseException] = []
+
+    def remember(handler: ServerHandler, failure: tuple[Any, BaseException, Any]) -> None:
+        escaped.append(failure[1])
+
+    monkeypatch.setattr(ServerHandler, "log_exception", remember)
+    yield
+    if escaped:
+        raise escaped[0]
 
 
 @pytest.fixture
