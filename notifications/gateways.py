@@ -10,14 +10,17 @@ The settings NOTIFICATION_EMAIL_PROVIDER and NOTIFICATION_SMS_PROVIDER name the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from smtplib import SMTPException, SMTPRecipientsRefused, SMTPResponseException
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
 from django.db import router
 from django.db.models import F
 
@@ -28,6 +31,8 @@ from .models import Mail, MailFault
 
 TIMEOUT = 8
 """Seconds to wait for a mail server: less than a worker's claim to an effect lasts."""
+PATIENCE = 3
+"""Seconds for which further mails are sent over one connection."""
 
 
 class ProviderError(Exception):
@@ -42,14 +47,25 @@ class ProviderUnavailable(ProviderError):
     """The provider did not answer, or asks to try later; it may have delivered."""
 
 
+class Posting(NamedTuple):
+    """What a provider is to deliver, once for its key."""
+
+    key: str
+    recipient: str
+    subject: str
+    text: str
+    html: str
+
+
+Answer = str | ProviderError
+"""The provider's id for a posting, or why it was not delivered."""
+
+
 class Provider(Protocol):
     """A provider's interface."""
 
-    def send(self, key: str, recipient: str, subject: str, text: str, html: str) -> str:
-        """Deliver a notification, once for each key. Returns the provider's id for it.
-
-        Raises ProviderRefused, ProviderUnavailable.
-        """
+    def send(self, postings: Sequence[Posting]) -> list[Answer]:
+        """Deliver each of them. Returns an answer for each."""
         ...
 
 
@@ -70,8 +86,8 @@ def provider(channel: Channel) -> Provider:
 
 _KEEP = """
     INSERT INTO notifications_mail (channel, key, recipient, subject, text, html)
-    VALUES (%s, %s, %s, %s, %s, %s)
-    ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING id
+    SELECT %s, u.* FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS u
+    ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING key, id
 """
 
 
@@ -85,28 +101,41 @@ class Mailbox:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
 
-    def send(self, key: str, recipient: str, subject: str, text: str, html: str) -> str:
-        match recipient.partition("@")[0]:
-            case "bounce":
-                raise ProviderRefused("The mailbox refused the recipient: no such address.")
-            case "down":
-                raise ProviderUnavailable("The mailbox did not answer in time.")
-            case "flaky" if _happened(key) <= 2:
-                raise ProviderUnavailable("The mailbox answered 503 Service Unavailable.")
-        return f"mailbox-{self._keep(key, recipient, subject, text, html)}"
-
-    def _keep(self, *mail: str) -> int:
-        """Put a mail into the table, once for its key, in one statement; return its row's id."""
+    def send(self, postings: Sequence[Posting]) -> list[Answer]:
+        faults = [_fault(posting) for posting in postings]
+        # Sorted, those that put in the same keys at the same time wait for each other in turn.
+        taken = sorted(
+            {p.key: p for p, fault in zip(postings, faults, strict=True) if not fault}.items()
+        )
         try:
-            with connection(router.db_for_write(Mail)) as box:
-                (row,) = box.execute(_KEEP, (self.channel, *mail)).fetchone() or (0,)
+            kept = self._keep([posting for _, posting in taken]) if taken else {}
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise ProviderUnavailable(str(error)) from error
-        return int(row)
+            return [fault or ProviderUnavailable(str(error)) for fault in faults]
+        return [
+            fault or f"mailbox-{kept[posting.key]}"
+            for posting, fault in zip(postings, faults, strict=True)
+        ]
+
+    def _keep(self, postings: Sequence[Posting]) -> dict[str, int]:
+        """Put them into the table, once for each key, in one statement; return their rows' ids."""
+        columns = [list(column) for column in zip(*postings, strict=True)]
+        with connection(router.db_for_write(Mail)) as box:
+            return dict(box.execute(_KEEP, (self.channel, *columns)).fetchall())
+
+
+def _fault(posting: Posting) -> ProviderError | None:
+    match posting.recipient.partition("@")[0]:
+        case "bounce":
+            return ProviderRefused("The mailbox refused the recipient: no such address.")
+        case "down":
+            return ProviderUnavailable("The mailbox did not answer in time.")
+        case "flaky" if _happened(posting.key) <= 2:
+            return ProviderUnavailable("The mailbox answered 503 Service Unavailable.")
+    return None
 
 
 class DjangoMail:
-    """Sends through Django's mail backend.
+    """Sends through Django's mail backend, over one connection.
 
     SMTP knows no idempotency: a repeated message carries the same Message-ID, by which mail
     servers and clients drop the copy.
@@ -115,32 +144,47 @@ class DjangoMail:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
 
-    def send(self, key: str, recipient: str, subject: str, text: str, html: str) -> str:
-        digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-        host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >")
-        message_id = f"<{digest}@{host}>"
-        mail = EmailMultiAlternatives(
-            subject,
-            text,
-            to=[recipient],
-            headers={"Message-ID": message_id},
-            connection=get_connection(timeout=TIMEOUT),
-        )
-        if html:
-            mail.attach_alternative(html, "text/html")
+    def send(self, postings: Sequence[Posting]) -> list[Answer]:
+        server = get_connection(timeout=TIMEOUT)
+        until = time.monotonic() + PATIENCE
         try:
-            mail.send()
-        except SMTPRecipientsRefused as refusal:
-            if any(code < 500 for code, _ in refusal.recipients.values()):
-                raise ProviderUnavailable(_reason(refusal)) from refusal
-            raise ProviderRefused(_reason(refusal)) from refusal
-        except SMTPResponseException as answer:
-            if 500 <= answer.smtp_code < 600:
-                raise ProviderRefused(_reason(answer)) from answer
-            raise ProviderUnavailable(_reason(answer)) from answer
+            server.open()
+            return [_sent(posting, server, until) for posting in postings]
         except (SMTPException, OSError) as fault:
-            raise ProviderUnavailable(_reason(fault)) from fault
-        return message_id
+            return [ProviderUnavailable(_reason(fault))] * len(postings)
+        finally:
+            with suppress(SMTPException, OSError):
+                server.close()
+
+
+def _sent(posting: Posting, server: BaseEmailBackend, until: float) -> Answer:
+    """Send one, unless it is too late for that."""
+    if time.monotonic() > until:
+        return ProviderUnavailable("The mail server takes too long for so many.")
+    digest = hashlib.blake2b(posting.key.encode(), digest_size=16).hexdigest()
+    host = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].strip(" >")
+    message_id = f"<{digest}@{host}>"
+    mail = EmailMultiAlternatives(
+        posting.subject,
+        posting.text,
+        to=[posting.recipient],
+        headers={"Message-ID": message_id},
+        connection=server,
+    )
+    if posting.html:
+        mail.attach_alternative(posting.html, "text/html")
+    try:
+        mail.send()
+    except (SMTPException, OSError) as fault:
+        return (ProviderRefused if _final(fault) else ProviderUnavailable)(_reason(fault))
+    return message_id
+
+
+def _final(fault: Exception) -> bool:
+    """Whether sending again will not help."""
+    if isinstance(fault, SMTPRecipientsRefused):
+        return all(code >= 500 for code, _ in fault.recipients.values())
+    return isinstance(fault, SMTPResponseException) and 500 <= fault.smtp_code < 600
 
 
 def _reason(error: Exception) -> str:

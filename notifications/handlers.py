@@ -23,7 +23,7 @@ from django.template.exceptions import TemplateDoesNotExist
 
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Invalid, NotFound, Retry
-from ecommerce.messaging.registry import Later, Result, handles, performs
+from ecommerce.messaging.registry import Call, Later, Result, handles, performs
 from ecommerce.values import Money
 from orders.contracts import OrderCreated, OrderLine
 from payments.contracts import PaymentProcessed
@@ -41,7 +41,7 @@ from .contracts import (
     SendNotification,
     TemplateSaved,
 )
-from .gateways import ProviderRefused, ProviderUnavailable, provider
+from .gateways import Answer, Posting, ProviderError, ProviderUnavailable, provider
 from .models import (
     CHANNELS,
     PARTS,
@@ -117,28 +117,16 @@ def announce_shipment(
 
 
 @performs
-def send_notification(command: SendNotification, context: Context) -> RecordNotification:
-    """Hand a notification to its channel's provider, under a key that never changes."""
-    key = f"{context.tenant}/{command.notification_id}"
-    try:
-        provider_id = provider(command.channel).send(
-            key, command.recipient, command.subject, command.text, command.html
-        )
-    except ProviderRefused as refusal:
-        return RecordNotification(
-            order_id=command.order_id,
-            notification_id=command.notification_id,
-            outcome="refused",
-            error=str(refusal),
-        )
-    except ProviderUnavailable as fault:
-        raise Retry(str(fault)) from fault
-    return RecordNotification(
-        order_id=command.order_id,
-        notification_id=command.notification_id,
-        outcome="sent",
-        provider_id=provider_id,
-    )
+def send_notification(
+    calls: list[Call[SendNotification]],
+) -> list[RecordNotification | Retry]:
+    """Hand notifications to their channels' providers, each under a key that never changes."""
+    answers: dict[str, Answer] = {}
+    for channel in sorted({call.message.channel for call in calls}):
+        postings = [_posting(call) for call in calls if call.message.channel == channel]
+        sent = provider(channel).send(postings)
+        answers |= {posting.key: answer for posting, answer in zip(postings, sent, strict=True)}
+    return [_answered(call.message, answers[_key(call)]) for call in calls]
 
 
 @handles
@@ -215,6 +203,24 @@ def _tell(
     send = SendNotification(**about, html=texts.html)
     quiet_until = contact.quiet_until(context.now) if channel == "sms" else None
     return [notification, queued, Later(send, quiet_until) if quiet_until else send]
+
+
+def _posting(call: Call[SendNotification]) -> Posting:
+    told = call.message
+    return Posting(_key(call), told.recipient, told.subject, told.text, told.html)
+
+
+def _key(call: Call[SendNotification]) -> str:
+    return f"{call.context.tenant}/{call.message.notification_id}"
+
+
+def _answered(command: SendNotification, answer: Answer) -> RecordNotification | Retry:
+    about = {"order_id": command.order_id, "notification_id": command.notification_id}
+    if isinstance(answer, ProviderUnavailable):
+        return Retry(str(answer))
+    if isinstance(answer, ProviderError):
+        return RecordNotification(**about, outcome="refused", error=str(answer))
+    return RecordNotification(**about, outcome="sent", provider_id=answer)
 
 
 def _order_values(event: OrderCreated) -> dict[str, Any]:

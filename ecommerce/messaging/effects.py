@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import connections
@@ -24,12 +24,12 @@ from .admission import Admission, admission
 from .claims import ALWAYS, CLAIM_SECONDS, RECENT, Claim, ends, take, take_admitted
 from .database import Connection
 from .delivery import Delivery, run, workspace_for
-from .errors import Fenced, Retry, describe, describe_with_place
+from .errors import Fenced, Retry, WiringError, describe, describe_with_place
 from .leases import Leases
 from .log import Stored, outgoing
 from .messages import Message, contract_of
 from .names import carried_out_here
-from .registry import Handler, handlers_of
+from .registry import Call, Handler, handlers_of
 from .services import ServiceConfig
 from .transactions import ask, commit, fenced, lost, rollback
 
@@ -39,6 +39,10 @@ THREADS = 16
 """Calls at the same time in one worker."""
 FEWEST_CALLS, MOST_CALLS = 16, 128
 """Intents claimed at a time for one service: as many as its slowest call leaves time for."""
+MOST_TOGETHER = 50
+"""Intents that a handler which takes several is called with at a time; as many as leave time."""
+CALLED_SECONDS = CLAIM_SECONDS / 4
+"""By then the calls for what was claimed at a time should be through."""
 MOST_LOST_CLAIMS = 3
 """How many workers may vanish during a call before it is given up."""
 
@@ -58,10 +62,12 @@ class Effects:
     topics: frozenset[str] | None = None
     """What it takes, when not everything."""
     leases: Leases | None = None
-    in_flight: set[Future[Claim]] = field(default_factory=set)
+    in_flight: dict[Future[list[Claim]], int] = field(default_factory=dict)
+    """The calls under way, and how many intents each is about."""
     abroad: bool = False
     """Whether answers have sent messages to partitions that this worker does not hold."""
-    _most: int = FEWEST_CALLS
+    _slowest: float = CALLED_SECONDS
+    """Seconds that an intent took lately, at most."""
     _more: bool = True
     """Whether more may be due than was claimed last."""
 
@@ -77,14 +83,14 @@ class Effects:
         finished = self._finished()
         self._record(conn, finished)
         claims = []
-        room = self._most - len(self.in_flight)
+        room = self._most - sum(self.in_flight.values())
         if asked or self._more:
             claims = self._claim(conn, room, closely=closely)
             claims = carried_out_here(conn, self.service.tables, claims)
             self._more = bool(claims) or room <= 0
-        for claim in claims:
-            future = self.pool.submit(_call, claim)
-            self.in_flight.add(future)
+        for each in _calls(claims, self._together):
+            future = self.pool.submit(_call, each)
+            self.in_flight[future] = len(each)
             future.add_done_callback(lambda _: self.finished_event.set())
         return len(finished) + len(claims)
 
@@ -96,14 +102,22 @@ class Effects:
             self.finished_event.clear()
             self._record(conn, self._finished())
 
+    @property
+    def _most(self) -> int:
+        fitting = int(THREADS * CALLED_SECONDS / self._slowest)
+        return min(max(fitting, FEWEST_CALLS), MOST_CALLS)
+
+    @property
+    def _together(self) -> int:
+        return min(max(int(CALLED_SECONDS / self._slowest), 1), MOST_TOGETHER)
+
     def _finished(self) -> list[Claim]:
         done = [future for future in self.in_flight if future.done()]
-        self.in_flight.difference_update(done)
-        claims = [future.result() for future in done]
+        claims = [claim for future in done for claim in future.result()]
+        for future in done:
+            del self.in_flight[future]
         if claims:
-            slowest = max(claim.delivery.ran_us for claim in claims) / 1e6
-            fitting = int(THREADS * CLAIM_SECONDS / 4 / max(slowest, 0.001))
-            self._most = min(max(fitting, FEWEST_CALLS), MOST_CALLS)
+            self._slowest = max(0.001, *(claim.delivery.ran_us / 1e6 for claim in claims))
         return claims
 
     def _claim(self, conn: Connection, most: int, *, closely: bool = True) -> list[Claim]:
@@ -233,27 +247,60 @@ def _handler_of(result: Any, service: str) -> Handler | None:
     return found[0] if found and found[0].kind == "handles" else None
 
 
-def _call(claim: Claim) -> Claim:
-    delivery = claim.delivery
-    handler = delivery.handler
-    started = time.perf_counter_ns()
+def _calls(claims: Sequence[Claim], most: int) -> Iterator[list[Claim]]:
+    """What is called at a time: one intent, or several that a handler takes together.
+
+    What failed before, or whose worker was lost, goes alone: it must not take others with it.
+    """
+    together: dict[str, list[Claim]] = {}
+    for claim in claims:
+        delivery = claim.delivery
+        if delivery.handler.together and delivery.attempt == 1 and not claim.lost:
+            together.setdefault(delivery.handler.name, []).append(claim)
+        else:
+            yield [claim]
+    for several in together.values():
+        for start in range(0, len(several), most):
+            yield several[start : start + most]
+
+
+def _call(claims: list[Claim]) -> list[Claim]:
+    """Carry out intents of one handler, and note what came of each."""
+    delivery = claims[0].delivery
     if delivery.error is not None:
-        return claim
+        return claims
+    started = time.perf_counter_ns()
     try:
-        if claim.lost >= MOST_LOST_CLAIMS:
+        if claims[0].lost >= MOST_LOST_CLAIMS:
             delivery.attempt, delivery.reason = parking.GIVE_UP, "lost-calls"
-            raise RuntimeError(f"{claim.lost} workers were lost during this call")
-        arguments = {}
-        if handler.context_parameter:
-            stored = delivery.stored
-            arguments[handler.context_parameter] = stored.context(stored.recorded_at)
-        results = handler.function(delivery.message, **arguments)
-        claim.results = list(results) if isinstance(results, (list, tuple)) else results
-    except Retry as error:
-        delivery.error = f"Retry: {error}"
+            raise RuntimeError(f"{claims[0].lost} workers were lost during this call")
+        outcomes = _outcomes(delivery.handler, [claim.delivery for claim in claims])
     except Exception as error:
-        delivery.error = describe_with_place(error)
+        outcomes = [error] * len(claims)
     finally:
         connections.close_all()
-    delivery.ran_us = (time.perf_counter_ns() - started) // 1000
-    return claim
+    ran_us = (time.perf_counter_ns() - started) // 1000 // len(claims)
+    for claim, outcome in zip(claims, outcomes, strict=True):
+        claim.delivery.ran_us = ran_us
+        if isinstance(outcome, Retry):
+            claim.delivery.error = f"Retry: {outcome}"
+        elif isinstance(outcome, Exception):
+            claim.delivery.error = describe_with_place(outcome)
+        else:
+            claim.results = list(outcome) if isinstance(outcome, (list, tuple)) else outcome
+    return claims
+
+
+def _outcomes(handler: Handler, deliveries: Sequence[Delivery]) -> list[Any]:
+    """What the handler returns for each, or the exception in its place."""
+    calls = [
+        Call(each.message, each.stored.context(each.stored.recorded_at)) for each in deliveries
+    ]
+    if handler.together:
+        outcomes = list(cast(Iterable[Any], handler.function(calls)))
+        if len(outcomes) != len(calls):
+            raise WiringError(f"{handler.name} answered {len(outcomes)} of {len(calls)} calls")
+        return outcomes
+    (call,) = calls
+    arguments = {handler.context_parameter: call.context} if handler.context_parameter else {}
+    return [handler.function(call.message, **arguments)]

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 DUE_SECONDS = 2.0
 """How often it looks for timers, deadlines and parked deliveries that are due."""
 KEEP_DAYS_SECONDS = 3600.0
-ANALYZE_SECONDS = 5.0
+ANALYZE_SECONDS = 1.0
 DELIVERY_LOG_DAYS = 30
 RECONNECT_SECONDS = 1.0
 PATIENCE_SECONDS = 0.02
@@ -93,6 +93,7 @@ class Lane:
         self._sweeping = Every(DUE_SECONDS)
         self._keeping_days = Every(KEEP_DAYS_SECONDS)
         self._analyzing = Every(ANALYZE_SECONDS)
+        self._delivered = False
         self._waiting: dict[str, float] = {}
         self._resting_until = float("-inf")
         self._conns: dict[str, Connection] = {}
@@ -115,7 +116,7 @@ class Lane:
             due.sweep(self.conn, self._sweeps)
         if self._keeping_days.due():
             self._keep_days()
-        if self._analyzing.due():
+        if self._delivered and self._analyzing.due():
             self._analyze()
         done = sum(self._copy(*abroad) for abroad in self._abroad)
         self._horizons = horizons(self.conn, self._logs, self._horizons)
@@ -204,6 +205,7 @@ class Lane:
             return 0
         self._waiting.pop(drain.name, None)
         if handled:
+            self._delivered = True
             self._tell(drain)
         return handled
 
@@ -234,20 +236,25 @@ class Lane:
             return 0
 
     def _analyze(self) -> None:
-        """Let PostgreSQL count anew what has grown a lot, which also renews all plans made before.
+        """Let PostgreSQL count anew what has become five times as long, which also renews all plans
+        made before.
 
         Autovacuum comes by once a minute. A shop that has just begun would find its first orders
         by the plans for empty tables until then, hundreds of times slower.
         """
+        self._delivered = False
         prefixes = [f"{drain.name}\\_%" for drain in self.drains]
         grown = self.conn.execute(
             """SELECT relid::regclass::text FROM pg_stat_user_tables
-               WHERE relname LIKE ANY(%b::text[]) AND n_mod_since_analyze > 50 + n_live_tup / 2
-                 AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = relid), 'USAGE')""",
+               JOIN pg_class ON pg_class.oid = relid
+               WHERE pg_stat_user_tables.relname LIKE ANY(%b::text[])
+                 AND n_live_tup > 50 + 4 * greatest(reltuples, 0)
+                 AND pg_has_role(relowner, 'USAGE')""",
             (prefixes,),
         ).fetchall()
         if grown:
-            self.conn.execute(f"ANALYZE {', '.join(name for (name,) in grown)}", prepare=False)
+            tables = ", ".join(name for (name,) in grown)
+            self.conn.execute(f"ANALYZE (SKIP_LOCKED) {tables}", prepare=False)
 
     def _keep_days(self) -> None:
         """Make the delivery logs' coming partitions; drop old ones, and answers that expired.

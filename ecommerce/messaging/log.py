@@ -104,10 +104,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     cause: Context
     message_id: uuid.UUID
     stream: str
-
-    @property
-    def partition(self) -> int:
-        return partition_of(self.cause.tenant, self.stream, settings.MESSAGING_PARTITIONS)
+    partition: int
 
     def envelope(self) -> tuple[Any, ...]:
         """The values of the ENVELOPE columns."""
@@ -132,7 +129,9 @@ class Outgoing(msgspec.Struct, frozen=True):
 def outgoing(message: Message, cause: Context) -> Outgoing:
     """Give a message its id and its cause."""
     contract = contract_of(message)
-    return Outgoing(message, contract, cause, uuid7(), contract.stream_of(message))
+    stream = contract.stream_of(message)
+    partition = partition_of(cause.tenant, stream, settings.MESSAGING_PARTITIONS)
+    return Outgoing(message, contract, cause, uuid7(), stream, partition)
 
 
 def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> Statement:

@@ -29,13 +29,14 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from .context import Context
 from .errors import WiringError
 from .messages import Message, contract_of
 from .models import Row
 
+M = TypeVar("M", bound=Message)
 R = TypeVar("R", bound=Row)
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["handles", "performs", "projects"]
@@ -55,6 +56,14 @@ class Later:
 
 Result = Message | Row | Later
 """What a handler may return, in a list."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[M]):
+    """One of the messages that an effect handler is given together."""
+
+    message: M
+    context: Context
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class Handler:
     context_parameter: str | None
     retry_after: tuple[float, ...]
     """Seconds to wait before each further attempt; afterwards the delivery is a dead letter."""
+    together: bool = False
+    """Whether it takes several calls at a time."""
 
 
 DELIVERY_RETRIES: tuple[float, ...] = (30, 60, 120, 240, 300, 300, 300, 300, 300)
@@ -121,6 +132,10 @@ def performs(function: Any = None, /, *, retry: Sequence[float] = EFFECT_RETRIES
 
     It runs outside any transaction and may run more than once, so it must pass a stable key to
     whatever it calls. It raises Retry for a transient fault.
+
+    One that is declared to take a `list[Call[…]]` is given several messages at a time, where many
+    cost little more than one, and returns a list of what each caused, with the exception in its
+    place where one failed. What failed before is called by itself.
     """
     return _register("performs", function, retry, {})
 
@@ -176,9 +191,11 @@ def _describe(
     name = f"{service}.{function.__name__}"
     hints = typing.get_type_hints(function)
     first, *others = inspect.signature(function).parameters
-    message_types = tuple(
-        cast(type[Message], alternative) for alternative in _alternatives(hints[first])
-    )
+    together = typing.get_origin(hints[first]) is list
+    if together and (kind != "performs" or others):
+        raise WiringError(f"{name}: only an effect takes a list of calls, and nothing else with it")
+    taken = typing.get_args(typing.get_args(hints[first])[0])[0] if together else hints[first]
+    message_types = tuple(cast(type[Message], each) for each in _alternatives(taken))
     for message_type in message_types:
         contract_of(message_type)
     context = next((p for p in others if hints[p] is Context), None)
@@ -191,7 +208,7 @@ def _describe(
         raise WiringError(f"{name}: no parameter is named {', '.join(keys)}")
     if kind == "performs" and loads:
         raise WiringError(f"{name} performs an effect, so it takes only the message, not rows")
-    return Handler(name, service, kind, message_types, function, loads, context, retry)
+    return Handler(name, service, kind, message_types, function, loads, context, retry, together)
 
 
 def _load(

@@ -14,6 +14,7 @@ NOBODY until it says `with acting_for(tenant):`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,8 @@ EVERY = "*"
 NOBODY = ""
 """Sees no row of any tenant."""
 
+TOLD_SECONDS = 1.0
+"""For how long a pooled connection that was just used is trusted to live."""
 TELL = "SELECT set_config('role', %s, false), set_config('messaging.tenant', %s, false)"
 
 
@@ -44,6 +47,8 @@ _process = _Process()
 _acting: ContextVar[str] = ContextVar("acting")
 _told: WeakKeyDictionary[psycopg.Connection[Any], str | None] = WeakKeyDictionary()
 """For whom each of Django's connections works; None when a rollback may have changed it."""
+_lately: WeakKeyDictionary[psycopg.Connection[Any], tuple[str, float]] = WeakKeyDictionary()
+"""For whom each of the kernel's pooled connections works, and when it was told."""
 
 
 def acting() -> str:
@@ -72,11 +77,16 @@ def confine() -> None:
 
 
 def tell(conn: psycopg.Connection[Any]) -> None:
-    """Let a connection that is not in a transaction work for whom this thread works for.
+    """Let a pooled connection that is not in a transaction work for whom this thread works for.
 
-    Raises psycopg's errors when it is broken, or may not act as WEB_ROLE.
+    It is not told the same again within TOLD_SECONDS. Raises psycopg's errors when it is broken, or
+    may not act as WEB_ROLE.
     """
-    conn.execute(TELL, _role_and_tenant())
+    tenant, told = _lately.get(conn, (None, 0.0))
+    now = time.monotonic()
+    if tenant != acting() or now - told > TOLD_SECONDS:
+        conn.execute(TELL, _role_and_tenant())
+        _lately[conn] = acting(), now
 
 
 def watch(connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Calls to the payment gateway, made by hand, one step at a time."""
+"""Calls to providers, mostly the payment gateway, made by hand, one step at a time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from tests.messaging.steps import PATIENCE, written
 
 
 class Caller:
-    """A worker's part that performs the effects of payments, moved by hand."""
+    """A worker's part that performs the effects of a service, moved by hand."""
 
-    def __init__(self, name: str, topics: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, name: str, topics: frozenset[str] | None = None, label: str = "payments"
+    ) -> None:
         self.conn = connect("default")
         self.pool = ThreadPoolExecutor(4)
-        payments = service("payments")
-        self.effects = Effects(payments, name, self.pool, threading.Event(), topics)
+        self.effects = Effects(service(label), name, self.pool, threading.Event(), topics)
 
     def start(self) -> int:
         """Claim what is due and start the calls; return how many there are."""

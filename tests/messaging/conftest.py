@@ -107,8 +107,8 @@ def elsewhere(
 def caller(transactional_db: None) -> Iterator[Callable[..., Caller]]:
     made: list[Caller] = []
 
-    def make(name: str, *topics: str) -> Caller:
-        made.append(Caller(name, frozenset(topics) or None))
+    def make(name: str, *topics: str, label: str = "payments") -> Caller:
+        made.append(Caller(name, frozenset(topics) or None, label))
         return made[-1]
 
     yield make

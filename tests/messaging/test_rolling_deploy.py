@@ -212,7 +212,7 @@ def test_a_call_that_only_new_code_can_make_is_left_to_it(
     old = caller("old")
     old.effects.step(old.conn)
     # then it is neither given up nor counted, and due again in a moment
-    assert old.effects.in_flight == set()
+    assert not old.effects.in_flight
     waiting = "SELECT attempts, claims, token, due_at > messaging_now() FROM {effect}"
     assert fetch("payments", waiting) == [(0, 0, None, True)]
     assert fetch("payments", "SELECT count(*) FROM {dead}") == [(0,)]

@@ -9,9 +9,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from django.conf import settings
+from psycopg import sql
 from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import lane, wakeup
@@ -19,9 +23,11 @@ from ecommerce.messaging import worker as worker_module
 from ecommerce.messaging.database import connect
 from ecommerce.messaging.lane import Lane
 from ecommerce.messaging.registry import handles
+from ecommerce.messaging.tasks import drain
 from ecommerce.messaging.worker import Worker
 from inventory.contracts import AdjustInventory, InventoryRestocked
 from payments.contracts import RecordCharge
+from tests import databases
 from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.examples import restocked
 from tests.messaging.steps import fetch, in_service, until, write, written
@@ -70,6 +76,23 @@ def test_a_notification_wakes_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
             write("inventory", restocked("a", number))
             wakeup.wake("default")
             until(lambda: len(noted()) == number + 1)  # noqa: B023
+
+
+def test_what_has_grown_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "ANALYZE_SECONDS", 0.05)
+    counted = "SELECT reltuples > 0 FROM pg_class WHERE oid = '{log}'::regclass"
+    assert fetch("analytics", counted) == [(False,)]
+
+    with running():
+        write("inventory", *(restocked("a", number) for number in range(100)))
+        until(lambda: len(noted()) == 100)
+
+        def counted_after_one_more() -> bool:
+            write("inventory", restocked("a", 1))
+            wakeup.wake("default")
+            return fetch("analytics", counted) == [(True,)]
+
+        until(counted_after_one_more)
 
 
 def test_without_notifications_work_is_found_by_looking(
@@ -173,7 +196,7 @@ def test_a_database_that_is_down_does_not_stop_the_services_of_another(
     elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere.move("inventory", "orders", "shipping")
-    for name in ("check_partitions", "check_names", "check_sees_every_tenant"):
+    for name in ("check_reachable", "check_partitions", "check_names", "check_sees_every_tenant"):
         monkeypatch.setattr(worker_module, name, lambda *_: None)
     monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(lane, "RECONNECT_SECONDS", 0.05)
@@ -183,3 +206,121 @@ def test_a_database_that_is_down_does_not_stop_the_services_of_another(
         write("payments", charge)
         query = "SELECT handler FROM {delivery}"
         until(lambda: fetch("payments", query) == [("payments.record_charge",)])
+
+
+# Beginning before the database
+
+
+@contextmanager
+def beginning(url: str, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process for the database at an address, whose log goes to a file."""
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "runworker", *arguments]
+    environment = os.environ | {"DATABASE_URL": url, "LOG_LEVEL": "INFO"}
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def at(database: str) -> str:
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database}").geturl()
+
+
+@pytest.fixture
+def late() -> Iterator[str]:
+    """The name of a database that is not there yet."""
+    name = f"{os.environ['TEST_RUN']}_late_{os.getpid()}"
+    yield name
+    with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as server:
+        server.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
+
+
+def create(name: str) -> None:
+    template = urlsplit(databases.template_url()).path.removeprefix("/")
+    with psycopg.connect(os.environ["TEST_DATABASE_URL"], autocommit=True) as server:
+        server.execute("SELECT pg_advisory_lock(hashtext(%s))", [os.environ["TEST_RUN"]])
+        server.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+
+
+def test_a_worker_that_begins_before_its_database_waits_for_it_and_works(
+    late: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with beginning(at(late), log) as process:
+        # given a worker without a database, which says so each time that it tries
+        until(lambda: log.read_text().count("cannot be reached") > 1 or process.poll())
+        assert f"the database default ({late}) cannot be reached" in log.read_text()
+        assert "tried again in 1 s" in log.read_text()
+        assert "tried again in 2 s" in log.read_text()
+
+        # when the database comes
+        create(late)
+
+        # then the worker works, and stops as ever
+        until(lambda: "works for" in log.read_text() or process.poll())
+        process.terminate()
+        assert process.wait(30) == 0
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--processes", "2")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_waits_for_its_database_stops_at_once(
+    late: str, tmp_path: Path, number: signal.Signals, arguments: tuple[str, ...]
+) -> None:
+    log = tmp_path / "log"
+    with beginning(at(late), log, *arguments) as process:
+        until(lambda: "cannot be reached" in log.read_text() or process.poll())
+
+        process.send_signal(number)
+
+        assert process.wait(20) == 0
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_worker_whose_server_is_not_there_says_which_and_never_the_password(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    with beginning("postgresql://shop:s3cret@127.0.0.1:1/shop", log) as process:
+        until(lambda: "cannot be reached" in log.read_text() or process.poll())
+    text = log.read_text()
+
+    assert "the database default (shop) cannot be reached" in text
+    assert '"127.0.0.1", port 1' in text
+    assert "s3cret" not in text
+    assert len(text.splitlines()) == text.count("cannot be reached")
+
+
+def test_a_database_that_is_not_migrated_is_not_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with beginning(os.environ["TEST_DATABASE_URL"], log) as process:
+        assert process.wait(30) == 1
+
+    assert "run `manage.py migrate` first" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_task_whose_database_is_away_is_a_line_in_the_log(
+    elsewhere: Elsewhere, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere.move("inventory")
+
+    with elsewhere.down():
+        assert drain() == 0
+    assert "the database elsewhere" in caplog.text
+    assert not [record for record in caplog.records if record.exc_info]
+
+    caplog.clear()
+    settings.SERVICE_DATABASES["inventory"] = "default"
+    drain()
+    assert "cannot be reached" not in caplog.text

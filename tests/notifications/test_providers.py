@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
+from collections.abc import Iterator
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPServerDisconnected
 from typing import Any
 
+import msgspec
 import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
@@ -16,11 +19,15 @@ from pytest_django import Settings
 
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Retry
+from ecommerce.messaging.registry import Call
+from notifications import gateways
 from notifications.contracts import RecordNotification, SendNotification
 from notifications.gateways import (
     DjangoMail,
     Mailbox,
+    Posting,
     Provider,
+    ProviderError,
     ProviderRefused,
     ProviderUnavailable,
     provider,
@@ -32,8 +39,16 @@ from notifications.queries import INVARIANTS, mailbox
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def posting(recipient: str = "ada@example.com", key: str = "main/n1") -> Posting:
+    return Posting(key, recipient, "Thank you", "Paid", "<p>Paid</p>")
+
+
 def send(to: Provider, recipient: str = "ada@example.com", key: str = "main/n1") -> str:
-    return to.send(key, recipient, "Thank you", "Paid", "<p>Paid</p>")
+    """Send one, and raise what comes instead of an answer."""
+    (answer,) = to.send([posting(recipient, key)])
+    if isinstance(answer, ProviderError):
+        raise answer
+    return answer
 
 
 def test_the_mailbox_keeps_what_it_is_given() -> None:
@@ -49,6 +64,24 @@ def test_the_same_key_is_delivered_once() -> None:
     first = send(Mailbox("email"))
 
     assert send(Mailbox("email")) == first
+    assert Mail.objects.count() == 1
+
+
+def test_what_goes_wrong_with_one_costs_the_others_nothing() -> None:
+    people = ("zoe", "bounce", "ada", "down")
+
+    answers = Mailbox("email").send([posting(f"{name}@example.com", name) for name in people])
+
+    ids = dict(Mail.objects.values_list("key", "pk"))
+    assert sorted(ids) == ["ada", "zoe"]
+    assert [answers[0], answers[2]] == [f"mailbox-{ids['zoe']}", f"mailbox-{ids['ada']}"]
+    assert [type(answers[1]), type(answers[3])] == [ProviderRefused, ProviderUnavailable]
+
+
+def test_a_key_that_is_given_twice_at_a_time_is_delivered_once() -> None:
+    first, again = Mailbox("email").send([posting(), posting()])
+
+    assert first == again
     assert Mail.objects.count() == 1
 
 
@@ -115,6 +148,47 @@ def test_django_sends_text_and_html_under_an_id_that_stays(settings: Settings) -
     ]
 
 
+class MailServer(socketserver.ThreadingTCPServer):
+    """Speaks as much SMTP as it takes: knows no `nobody@…`, and hangs up on `hangup@…`."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connections = 0
+        self.taken: list[str] = []
+
+
+class Conversation(socketserver.StreamRequestHandler):
+    server: MailServer
+
+    def handle(self) -> None:
+        self.server.connections += 1
+        self._say("220 ready")
+        recipient = ""
+        for line in self.rfile:
+            verb, _, rest = line.decode().strip().partition(" ")
+            if verb == "rcpt":
+                recipient = rest.removeprefix("TO:")
+                if recipient.startswith("<hangup"):
+                    return
+                self._say("550 unknown" if recipient.startswith("<nobody") else "250 ok")
+            elif verb == "data":
+                self._say("354 go on")
+                while self.rfile.readline() != b".\r\n":
+                    pass
+                self.server.taken.append(recipient)
+                self._say("250 taken")
+            elif verb == "quit":
+                self._say("221 bye")
+                return
+            else:
+                self._say("250 ok")
+
+    def _say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+
 class BrokenBackend(BaseEmailBackend):
     """A mail server that answers with `error`."""
 
@@ -167,6 +241,60 @@ def test_a_mail_servers_faults_are_told_apart_and_name_nobody(
     assert str(raised.value) == text
 
 
+@pytest.fixture
+def mail_server(settings: Settings) -> Iterator[MailServer]:
+    server = MailServer(("localhost", 0), Conversation)
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = server.server_address[:2]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_many_mails_go_over_one_connection(mail_server: MailServer) -> None:
+    people = ("ada", "nobody", "ben")
+
+    answers = DjangoMail("email").send([posting(f"{n}@example.com", n) for n in people])
+
+    assert mail_server.connections == 1
+    assert mail_server.taken == ["<ada@example.com>", "<ben@example.com>"]
+    assert [isinstance(answer, str) for answer in answers] == [True, False, True]
+    assert isinstance(answers[1], ProviderRefused)
+    assert str(answers[1]) == "The mail server refused the recipient (550)."
+
+
+def test_a_connection_that_breaks_costs_only_what_was_not_taken(mail_server: MailServer) -> None:
+    people = ("ada", "hangup", "ben")
+
+    answers = DjangoMail("email").send([posting(f"{n}@example.com", n) for n in people])
+
+    assert mail_server.taken == ["<ada@example.com>"]
+    assert [type(answer) for answer in answers] == [str, ProviderUnavailable, ProviderUnavailable]
+
+
+def test_what_a_slow_server_leaves_no_time_for_is_sent_later(
+    mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "PATIENCE", -1)
+
+    answers = DjangoMail("email").send([posting()])
+
+    assert [str(answer) for answer in answers] == ["The mail server takes too long for so many."]
+    assert mail_server.taken == []
+
+
+def test_a_server_that_is_not_there_is_told_of_every_mail(settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "localhost", 1
+
+    answers = DjangoMail("email").send([posting(key="one"), posting(key="two")])
+
+    assert [type(answer) for answer in answers] == [ProviderUnavailable] * 2
+
+
 def test_each_channels_provider_is_chosen_by_a_setting(settings: Settings) -> None:
     assert isinstance(provider("email"), Mailbox)
     assert isinstance(provider("sms"), Mailbox)
@@ -192,10 +320,15 @@ def order_to_send(recipient: str = "ada@example.com") -> SendNotification:
     )
 
 
-def test_sending_twice_gives_the_same_answer_and_one_mail(context: Context) -> None:
-    answer = send_notification(order_to_send(), context)
+def answered(command: SendNotification, context: Context) -> RecordNotification | Retry:
+    (answer,) = send_notification([Call(command, context)])
+    return answer
 
-    assert send_notification(order_to_send(), context) == answer
+
+def test_sending_twice_gives_the_same_answer_and_one_mail(context: Context) -> None:
+    answer = answered(order_to_send(), context)
+
+    assert answered(order_to_send(), context) == answer
     kept = Mail.objects.get()
     assert kept.key == "main/o1-payment_receipt-email"
     assert answer == RecordNotification(
@@ -207,14 +340,28 @@ def test_sending_twice_gives_the_same_answer_and_one_mail(context: Context) -> N
 
 
 def test_a_refusal_is_an_answer_and_a_passing_fault_is_tried_again(context: Context) -> None:
-    assert send_notification(order_to_send("bounce@example.com"), context) == RecordNotification(
+    assert answered(order_to_send("bounce@example.com"), context) == RecordNotification(
         order_id="o1",
         notification_id="o1-payment_receipt-email",
         outcome="refused",
         error="The mailbox refused the recipient: no such address.",
     )
-    with pytest.raises(Retry):
-        send_notification(order_to_send("down@example.com"), context)
+    assert isinstance(answered(order_to_send("down@example.com"), context), Retry)
+
+
+def test_each_channel_gets_its_own_and_each_call_its_answer(context: Context) -> None:
+    text, mail = (
+        msgspec.structs.replace(order_to_send(), channel=channel, notification_id=channel)
+        for channel in ("sms", "email")
+    )
+
+    answers = send_notification([Call(each, context) for each in (text, mail)])
+
+    ids = dict(Mail.objects.values_list("channel", "pk"))
+    assert [answer.provider_id for answer in answers if isinstance(answer, RecordNotification)] == [
+        f"mailbox-{ids['sms']}",
+        f"mailbox-{ids['email']}",
+    ]
 
 
 def test_a_tenants_mailbox_shows_its_own_mail_only() -> None:
@@ -236,7 +383,8 @@ def offenders() -> list[int]:
 
 
 def test_the_invariants_find_what_is_wrong_and_nothing_else(context: Context) -> None:
-    answer = send_notification(order_to_send(), context)
+    answer = answered(order_to_send(), context)
+    assert isinstance(answer, RecordNotification)
     row = Notification.objects.create(
         tenant="main",
         notification_id="o1-payment_receipt-email",
