@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from customers import queries as customers
 from ecommerce.identity.models import Tenant
-from ecommerce.messaging.invariants import Check, Finding, checks_of, rebuilds, run
+from ecommerce.messaging.invariants import Check, Finding, Offender, checks_of, rebuilds, run
 from ecommerce.messaging.messages import Message, contract_of
 from ecommerce.messaging.services import service, services
 from ecommerce.values import Money
@@ -47,7 +47,7 @@ def audit(
     return findings
 
 
-def money_without_order() -> list[str]:
+def money_without_order() -> list[Offender]:
     """Money that was captured and is not that of an order which is paid, and the reverse."""
     found = []
     for tenant in Tenant.objects.values_list("slug", flat=True):
@@ -56,32 +56,35 @@ def money_without_order() -> list[str]:
         kept = {row[0]: row[1:] for row in captured.values_list("order_id", "amount", "currency")}
         owed = {row[0]: row[1:] for row in paid.values_list("order_id", "total", "currency")}
         found += [
-            f"tenant {tenant}, order {order}: captured {_money(kept, order)}, "
-            f"order {_money(owed, order)}"
+            Offender(
+                f"tenant {tenant}, order {order}: captured {_money(kept, order)}, "
+                f"order {_money(owed, order)}",
+                tenant,
+            )
             for order in sorted(kept.keys() | owed.keys())
             if kept.get(order) != owed.get(order)
         ]
     return found
 
 
-def shipped_and_still_in_stock() -> list[str]:
+def shipped_and_still_in_stock() -> list[Offender]:
     """Shipped orders whose reservation was not committed."""
     return _named(_streams(OrderShipped) - _streams(InventoryCommitted))
 
 
-def cancelled_and_still_holding_stock() -> list[str]:
+def cancelled_and_still_holding_stock() -> list[Offender]:
     """Cancelled orders whose reservation was not released."""
     held = _streams(InventoryReserved) - _streams(InventoryReleased)
     return _named(_streams(OrderCancelled) & held)
 
 
-def shipped_without_shipment() -> list[str]:
+def shipped_without_shipment() -> list[Offender]:
     """Orders that were shipped or delivered, of which shipping does not say so."""
     shipped = _streams(OrderShipped) - _streams(ShipmentCreated)
     return _named(shipped | (_streams(OrderDelivered) - _streams(ShipmentDelivered)))
 
 
-def delivered_and_not_noticed() -> list[str]:
+def delivered_and_not_noticed() -> list[Offender]:
     """Shipments that have arrived, of whose orders nobody was told."""
     return _named(_streams(ShipmentDelivered) - _streams(OrderDelivered))
 
@@ -107,5 +110,8 @@ def _streams(event: type[Message]) -> set[tuple[str, str]]:
     return set(log.filter(name=contract.name).values_list("tenant", "stream"))
 
 
-def _named(streams: set[tuple[str, str]]) -> list[str]:
-    return [f"tenant {tenant}, {stream.replace('/', ' ', 1)}" for tenant, stream in sorted(streams)]
+def _named(streams: set[tuple[str, str]]) -> list[Offender]:
+    return [
+        Offender(f"tenant {tenant}, {stream.replace('/', ' ', 1)}", tenant)
+        for tenant, stream in sorted(streams)
+    ]

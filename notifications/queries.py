@@ -65,7 +65,7 @@ INVARIANTS: list[tuple[str, str]] = [
     (
         "The mailbox holds only what was to be sent, to whom it was to be sent.",
         """
-        SELECT m.key, m.recipient, n.recipient, n.status
+        SELECT split_part(m.key, '/', 1) AS tenant, m.key, m.recipient, n.recipient, n.status
         FROM notifications_mail m
         LEFT JOIN notifications_notification n ON m.key = n.tenant || '/' || n.notification_id
         WHERE n.id IS NULL OR n.status NOT IN ('Queued', 'Sent')

@@ -38,7 +38,8 @@ INVARIANTS: list[tuple[str, str]] = [
     (
         "An order has at most one label at the carrier.",
         """
-        SELECT reference, count(*) FROM shipping_simulatedlabel
+        SELECT split_part(reference, '/', 1) AS tenant, reference, count(*)
+        FROM shipping_simulatedlabel
         GROUP BY reference HAVING count(*) > 1
         """,
     ),
@@ -56,7 +57,7 @@ INVARIANTS: list[tuple[str, str]] = [
     (
         "A label was bought only for a shipment that was asked for and did not fail.",
         """
-        SELECT l.reference, s.status
+        SELECT split_part(l.reference, '/', 1) AS tenant, l.reference, s.status
         FROM shipping_simulatedlabel l
         LEFT JOIN shipping_shipment s ON l.reference = s.tenant || '/' || s.shipment_id
         WHERE s.id IS NULL OR s.status = 'Failed'

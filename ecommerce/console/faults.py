@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import blake2b
 
 from django.utils import timezone
 
@@ -42,7 +43,8 @@ class Weather:
     @property
     def digest(self) -> str:
         """The same as long as there is nothing else to be shown."""
-        return repr([self.processes, [(fault.title, fault.text) for fault in self.faults]])
+        shown = repr([self.processes, [(fault.title, fault.text) for fault in self.faults]])
+        return blake2b(shown.encode(), digest_size=8).hexdigest()
 
 
 def weather() -> Weather:

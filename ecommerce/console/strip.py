@@ -32,6 +32,12 @@ class Strip:
         return texts | {"verdict": self.verdict[0]}
 
     @property
+    def digest(self) -> str:
+        """The same as long as nothing but texts changes."""
+        crowd = self.crowd
+        return f"{crowd.pk} {crowd.state} {crowd.stopping}" if crowd else ""
+
+    @property
     def verdict(self) -> tuple[str, str]:
         """What the newest audit says, and its tone."""
         audit = self.audit

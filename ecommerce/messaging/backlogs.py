@@ -1,5 +1,8 @@
 """What each service has to do, by tenant: so that one shop's rush is told from everybody's.
 
+Unlike `gauges` it knows every tenant with work, keeps what it read, and goes without a database that
+does not answer: whoever scrapes gets the rest.
+
 One statement for a service, whose cost is bounded however long the logs are: it looks at the first
 STRETCH messages that wait in each source, and scales up from these when there are more; at the newest
 ATTEMPTS deliveries; and at no more than MOST rows of each queue. What was read is kept for some

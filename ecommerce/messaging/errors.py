@@ -5,6 +5,7 @@
     ├── WiringError        handlers that do not match the contracts; found at start-up
     ├── Fenced             this worker lost its lease; nothing of its batch was written
     ├── Retry              an effect handler asks to be called again later
+    ├── DatabaseAway       a database cannot be reached; nothing was begun
     ├── BrokerAway         the broker takes nothing; what it was to carry stays in the log
     └── Refused            a person's command is refused; each has an HTTP status and a code
         ├── NotFound       404
@@ -42,6 +43,10 @@ class Fenced(MessagingError):
 
 class Retry(MessagingError):
     """Raised by an effect handler when the outside fault is transient: call again later."""
+
+
+class DatabaseAway(MessagingError):
+    """A database cannot be reached, or lets nobody in: nothing was begun."""
 
 
 class BrokerAway(MessagingError):

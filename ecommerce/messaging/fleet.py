@@ -45,9 +45,10 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """A worker as one service knows it. `silent_for` is in seconds."""
+    """A worker as one service knows it. `silent_for` is in seconds; `kind` is as in `leases`."""
 
     name: str
+    kind: str
     started_at: datetime | None
     heartbeat_at: datetime
     silent_for: float
@@ -76,6 +77,7 @@ class Member:
     """A worker over all services. `held` counts its partitions in each."""
 
     name: str
+    kind: str
     started_at: datetime | None
     heartbeat_at: datetime
     silent_for: float
@@ -147,7 +149,7 @@ def _statement(config: ServiceConfig) -> str:
                         GROUP BY source) AS by_source) AS farthest),
             'workers', (
                 SELECT coalesce(json_agg(json_build_object(
-                    'name', name, 'started_at', started_at,
+                    'name', name, 'kind', kind, 'started_at', started_at,
                     'heartbeat_at', heartbeat_at, 'signed_off', signed_off,
                     'silent_for', extract(epoch FROM messaging_now() - heartbeat_at))), '[]')
                 FROM "{config.tables.worker._meta.db_table}"))::text"""

@@ -4,6 +4,7 @@ One statement for a database. Its cost is bounded, however long the logs and how
 it looks at the newest entries of each log and delivery log, and at a stretch of what waits. Where
 there are more, figures are scaled up from these.
 
+Unlike `backlogs` it tells rates by message and handler, and latencies: for what is sampled each second.
 Machinery is shared by all shops, so rates and backlog are everybody's. What is stuck is counted for
 the tenants that are asked about.
 """

@@ -40,6 +40,17 @@ class Check:
     offenders: Callable[[], Sequence[Any]]
 
 
+@dataclass(frozen=True)
+class Offender:
+    """A row that breaks a check, as text. One of the machinery, which all share, has no tenant."""
+
+    text: str
+    tenant: str | None
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Finding(msgspec.Struct, frozen=True):
     """What a check found: nothing, or some offenders, of which a few are shown."""
 
@@ -155,13 +166,16 @@ def rebuilds(config: ServiceConfig) -> list[Check]:
     return [_rebuild(group) for group in groups(read_models(config.label))]
 
 
-def ask(alias: str, sql: str, values: Sequence[Any] | None = None) -> list[str]:
-    """The rows that a statement finds, each as text."""
+def ask(alias: str, sql: str, values: Sequence[Any] | None = None) -> list[Offender]:
+    """The rows that a statement finds. Whose they are its column `tenant` says."""
     with connections[alias].cursor() as cursor:
         cursor.execute(sql, values)
         names = [column.name for column in cursor.description or ()]
         return [
-            ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True))
+            Offender(
+                ", ".join(f"{name} {value}" for name, value in zip(names, row, strict=True)),
+                row[names.index("tenant")] if "tenant" in names else None,
+            )
             for row in cursor.fetchall()
         ]
 
@@ -196,14 +210,14 @@ def _rebuild(group: Sequence[type[ReadModel]]) -> Check:
     return Check(group[0]._meta.app_label, f"{names}: rows are what the events give", differing)
 
 
-def _partitions(config: ServiceConfig) -> list[str]:
+def _partitions(config: ServiceConfig) -> list[Offender]:
     partitions = config.tables.partition._meta.db_table
     sql = f'SELECT count(*) AS partitions FROM "{partitions}" HAVING count(*) <> %s'
     return ask(config.database, sql, [settings.MESSAGING_PARTITIONS])
 
 
-def _unread(target: ServiceConfig) -> list[str]:
-    found: list[str] = []
+def _unread(target: ServiceConfig) -> list[Offender]:
+    found: list[Offender] = []
     partition = target.tables.partition._meta.db_table
     for source in services():
         names = subscribed_names(target.label, source.label)

@@ -29,6 +29,8 @@ from .tables import ServiceTables
 LEASE_SECONDS = 10.0
 HEARTBEAT_SECONDS = 3.0
 FORGET_WORKER_SECONDS = 60.0
+PROCESS, TASK = "process", "task"
+"""Kinds of workers: one that works until it is stopped, and one that ends when nothing is left."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Leases:
     """The handlers that this code has."""
     lacking: Sequence[str] = ()
     """Those that it does not have, and that have run here: then it holds nothing. See `names`."""
+    kind: str = PROCESS
     held: dict[int, Lease] = field(default_factory=dict)
     lagging: set[int] = field(default_factory=set)
     """Held partitions that are so busy that the others do not wait for them."""
@@ -292,10 +295,10 @@ def _hold(conn: Connection, services: Sequence[Leases]) -> None:
         workers = each.tables.worker._meta.db_table
         renew, renewed = each.renewal()
         steps.append(f"""renewed_{service} AS ({renew}), beat_{service} AS (
-            INSERT INTO "{workers}" AS w (name, heartbeat_at, signed_off, started_at)
-            VALUES (%b::text, messaging_now(), false, messaging_now())
+            INSERT INTO "{workers}" AS w (name, kind, heartbeat_at, signed_off, started_at)
+            VALUES (%b::text, %b::text, messaging_now(), false, messaging_now())
             ON CONFLICT (name) DO UPDATE SET heartbeat_at = messaging_now(), signed_off = false)""")
-        values += [*renewed, each.worker]
+        values += [*renewed, each.worker, each.kind]
         answers.append(f"""
             (SELECT json_object_agg(number, positions)::text FROM renewed_{service}),
             (SELECT count(*) FROM "{each.tables.partition._meta.db_table}"),

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from django.apps import apps
 
 from . import names
 from .database import connect
+from .errors import MessagingError
 from .models import Aggregate, ReadModel
 from .registry import Handler, handlers
 from .replay import Difference, Replay, Watch, unwatched
@@ -32,6 +34,10 @@ class Result:
     differences: dict[type[ReadModel], list[Difference]]
     events: int
     missed: int
+
+
+class Held(MessagingError):
+    """Another session holds tables that are needed, for longer than the kernel waits for a lock."""
 
 
 def read_models(label: str | None = None) -> list[type[ReadModel]]:
@@ -80,7 +86,7 @@ def differences(*models: type[ReadModel]) -> list[Difference]:
 def compare(group: Sequence[type[ReadModel]], watch: Watch = unwatched) -> Result:
     """Compare the tables of one group with the events, without holding anybody up.
 
-    Raises RebuildFailed when a projection cannot apply an event.
+    Raises RebuildFailed when a projection cannot apply an event, and Held.
     """
     with _replay(group) as replay:
         replay.approach(watch)
@@ -94,7 +100,7 @@ def rebuild(group: Sequence[type[ReadModel]], watch: Watch = unwatched) -> Resul
 
     Rows that were right are left alone, and rows keep their ids. Batches that need these tables
     wait for the last stretch, in which nothing but the newest events is read.
-    Raises RebuildFailed when a projection cannot apply an event; then nothing has changed.
+    Raises RebuildFailed when a projection cannot apply an event, and Held; then no row has changed.
     """
     with _replay(group) as replay:
         replay.approach(watch)
@@ -105,15 +111,30 @@ def rebuild(group: Sequence[type[ReadModel]], watch: Watch = unwatched) -> Resul
             for model, different in result.differences.items():
                 if different:
                     replay.replace(model)
+    partitions = replay.service.tables.partition._meta.db_table
+    with _patient(partitions, "the rows are made, but new projections are not entered"):
         names.record(replay.service, replay.handlers)
-        return result
+    return result
 
 
 @contextmanager
 def _replay(group: Sequence[type[ReadModel]]) -> Iterator[Replay]:
     config = service(group[0]._meta.app_label)
-    with connect(config.database) as conn:
+    tables = ", ".join(model._meta.db_table for model in group)
+    with _patient(tables, "nothing was changed"), connect(config.database) as conn:
         yield Replay(conn, config, group, writers(set(group)))
+
+
+@contextmanager
+def _patient(tables: str, outcome: str) -> Iterator[None]:
+    """Raise Held, with what has come of it, when a lock does not come in time."""
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        raise Held(
+            f"another session holds {tables} for longer than a lock is waited for; {outcome}: "
+            "wait for that session, or end it (see pg_locks), and ask again"
+        ) from error
 
 
 def _result(replay: Replay) -> Result:

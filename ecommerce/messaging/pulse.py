@@ -1,5 +1,8 @@
 """Whether a service's work gets done: who works, whether the canary answers, how long messages wait.
 
+Unlike `gauges` and `backlogs` it is about one service, never kept or scaled, asked on the connections
+that requests use, and raises when there is no answer: it decides who gets requests.
+
 One statement for a service, which costs the same however long the logs are: it begins where the
 slowest partition stands and looks at a bounded stretch from there.
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from django.db import connections
 
 from .database import connection
-from .projections import groups, read_models
+from .projections import Held, groups, read_models
 from .rebuilds import RUNNING, WAITING, Busy, Cancelled, Postponed, abandon, forget_dead, named, run
 from .services import ServiceConfig
 
@@ -82,6 +82,8 @@ class Rebuilder(threading.Thread):
             run(group, actor, compare=compare, requested=rebuild_id, watch=self._watch)
         except (Busy, Cancelled, Postponed) as error:
             logger.info("%s", error)
+        except Held as error:
+            logger.warning("cannot rebuild %s: %s", name, error)
 
     def _watch(self, events: int, total: int) -> None:
         if self.stopping.is_set():

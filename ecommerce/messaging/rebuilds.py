@@ -83,7 +83,8 @@ def run(
     """Rebuild, or compare, under the eyes of whoever looks at its row.
 
     `requested` is the row of one that was asked for. Raises Busy, Cancelled, and whatever `watch`
-    and `projections.rebuild` raise. Whichever it is, the read models are as they were.
+    and `projections.rebuild` raise. Whichever it is, the read models are as they were, unless `Held`
+    says otherwise.
     """
     act = projections.compare if compare else projections.rebuild
     waiting, running, done = STATES[compare]

@@ -20,7 +20,7 @@ from psycopg_pool import PoolTimeout
 
 from . import transports
 from .consumer import set_aside
-from .errors import ContractError, WiringError, describe
+from .errors import ContractError, DatabaseAway, WiringError, describe
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ def drain() -> int:
         return 0
     try:
         return Worker().drain(LONGEST_SECONDS)
+    except DatabaseAway as error:
+        logger.warning("no work now, the next wake-up tries again: %s", error)
+        return 0
     finally:
         _draining.release()
 

@@ -18,18 +18,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 from django.conf import settings
+from django.db import OperationalError, connections
 
 from . import wakeup
-from .database import Connection
+from .database import Connection, connect
 from .effects import THREADS, Effects
+from .errors import DatabaseAway
 from .lane import Lane
-from .leases import HEARTBEAT_SECONDS
+from .leases import HEARTBEAT_SECONDS, TASK
 from .names import check_names
 from .partitions import check_partitions
 from .performer import FINISH_SECONDS, Performer, performing
 from .rebuilder import Rebuilder
 from .sender import Sender, SenderThread
-from .services import by_database, services
+from .services import ServiceConfig, by_database, services
 from .transports import publishes
 from .visibility import check_sees_every_tenant
 
@@ -49,7 +51,8 @@ class Worker:
 
     One that is given topics performs effects of these only; it delivers messages all the same.
     Without names it works for `settings.WORKER_SERVICES`; when that is empty, too, for all.
-    Raises WiringError when the code does not fit the database: see `names` and `partitions`.
+    Raises WiringError when the code does not fit the database: see `names` and `partitions`. Raises
+    DatabaseAway when it cannot be reached; a worker that has begun lives through that.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Worker:
         self.topics = None if topics is None else frozenset(topics)
         chosen = names or settings.WORKER_SERVICES
         self.services = [s for s in services() if not chosen or s.label in chosen]
+        check_reachable(self.services)
         check_partitions(self.services)
         check_sees_every_tenant(self.services)
         for service in self.services:
@@ -106,6 +110,8 @@ class Worker:
         """Work until nothing is left or the time is over; return how much was done."""
         deadline = time.monotonic() + seconds
         total = 0
+        for each in (drain for lane in self.lanes for drain in lane.drains):
+            each.leases.kind = TASK
         with ThreadPoolExecutor(THREADS, thread_name_prefix="effect") as pool:
             effects = [
                 (lane, Effects(service, self.name, pool, self.woken, self.topics))
@@ -155,6 +161,18 @@ class Worker:
                     lane.renew()
                 except psycopg.Error as error:
                     logger.warning("heartbeat in %s failed: %s", lane.alias, error)
+
+
+def check_reachable(chosen: Sequence[ServiceConfig]) -> None:
+    """Raise DatabaseAway for a database of these services that lets nobody in. Pools would say less,
+    and later."""
+    for alias in by_database(chosen):
+        try:
+            connect(alias).close()
+        except (psycopg.OperationalError, OperationalError) as error:
+            name = connections[alias].settings_dict["NAME"]
+            why = " ".join(str(error).split())
+            raise DatabaseAway(f"the database {alias} ({name}) cannot be reached: {why}") from error
 
 
 def _spare_the_collector() -> None:

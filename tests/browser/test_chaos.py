@@ -11,7 +11,7 @@ import httpx
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
 from ecommerce.console import processes
 from ecommerce.identity import tenants
@@ -75,7 +75,6 @@ def test_a_killed_worker_costs_no_order_and_the_audit_stays_green(visit: Visit, 
 
     # and another worker stands in the place of the one that is gone
     until(lambda: {each.pid for each in workers()} - known, seconds=PATIENCE)
-    page.reload()
     expect(page.get_by_role("button", name="Kill process")).to_have_count(2, timeout=30_000)
 
     # and the auditor finds that everything holds
@@ -103,6 +102,44 @@ def test_what_somebody_else_breaks_is_heard_of(visit: Visit) -> None:
     other.get_by_role("button", name="Rest", exact=True).click()
 
     expect(page.get_by_text("Deliveries to orders rest", exact=True)).to_be_visible()
+
+
+def broken_before_it_is_live(visit: Visit, *, digests: bool = True) -> Page:
+    """A page that was drawn before something broke, and has heard of the shop since."""
+    page, other = visit("/console/chaos"), visit("/console/chaos")
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/events/**", hold)
+    page.reload()
+    if not digests:
+        page.evaluate(
+            "document.querySelectorAll('[data-digest]').forEach(e => e.removeAttribute('data-digest'))"
+        )
+    page.evaluate(
+        "document.querySelector('[data-live]').addEventListener('live', e => e.target.dataset.heard = 1)"
+    )
+    other.get_by_role("button", name="Rest", exact=True).click()
+    expect(other.get_by_text("Deliveries to orders rest", exact=True)).to_be_visible()
+    expect(page.get_by_text("Nothing is broken on purpose.")).to_be_visible()
+    for route in waiting:
+        route.continue_()
+    expect(page.locator("[data-heard]")).to_be_visible()
+    return page
+
+
+def test_what_breaks_before_the_page_is_live_is_heard_of(visit: Visit) -> None:
+    page = broken_before_it_is_live(visit)
+
+    expect(page.get_by_text("Deliveries to orders rest", exact=True)).to_be_visible()
+
+
+def test_control_without_the_digest_of_what_it_shows_it_is_not(visit: Visit) -> None:
+    page = broken_before_it_is_live(visit, digests=False)
+
+    expect(page.get_by_text("Nothing is broken on purpose.")).to_be_visible()
 
 
 def test_a_dead_letter_is_sent_out_again_and_resolved(visit: Visit) -> None:

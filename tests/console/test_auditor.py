@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 from pytest_django.fixtures import Settings
@@ -16,7 +19,8 @@ from ecommerce.console import auditing
 from ecommerce.console.models import Audit
 from ecommerce.identity.models import Tenant
 from ecommerce.messaging import database, rebuilder
-from ecommerce.messaging.invariants import Check
+from ecommerce.messaging.invariants import KERNEL, Check, _tables
+from ecommerce.messaging.services import service, services
 from inventory.models import Reservation
 from payments.models import Payment
 from tests.console.counting import counted
@@ -91,6 +95,66 @@ def test_what_is_wrong_in_another_shop_is_not_shown(
     assert "All is well" in text
     assert "Not asked yet" in shown(operator)
     assert "order-one" in audited(operator)
+
+
+def test_what_belongs_to_no_shop_is_counted_and_its_details_are_not_shown(
+    with_scopes: Callable[..., Client], operator: Client
+) -> None:
+    # given a delivery of a shop that was done twice, a schedule that nobody sweeps, and one row too few
+    open_shop()
+    place("order-one")
+    settle()
+    twice = service("orders").tables.delivery._default_manager.filter(outcome="done").first()
+    assert twice
+    message = str(twice.message_id)
+    twice.pk = None
+    twice.save()
+    service("orders").tables.schedule._default_manager.update(due_at="2001-02-03T04:05:06Z")
+    service("payments").tables.partition._default_manager.filter(number=63).delete()
+
+    # when operators of this shop and of another ask
+    own, other = audited(operator), audited(with_scopes("operations", tenant="other"))
+
+    # then each is told that something is wrong, and where its details are
+    for text in (own, other):
+        assert "no delivery was done twice <strong>1 offending</strong>" in text
+        assert "there are as many partitions as set <strong>1 offending</strong>" in text
+        assert "of no shop: see `manage.py audit`" in text
+        assert message not in text
+        assert "2001" not in text
+
+    # and the command shows them
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("audit", "--patience", "0", stdout=out)
+    assert message in out.getvalue()
+
+
+def test_every_statement_about_a_shop_says_whose_its_rows_are() -> None:
+    shared = {"no delivery was done twice", "no schedule has been due for ten minutes"}
+    for config in services():
+        declared = import_module(f"{config.name}.queries").INVARIANTS
+        for name, sql in [*KERNEL, *declared]:
+            statement = sql.format(**_tables(config)) if (name, sql) in KERNEL else sql
+            with connections[config.database].cursor() as cursor:
+                cursor.execute(statement)
+                columns = [column.name for column in cursor.description or ()]
+            assert ("tenant" in columns) is (name not in shared), name
+
+
+def test_an_error_of_a_check_is_not_quoted(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> list[str]:
+        raise ValueError("of another shop: ann@example.com")
+
+    monkeypatch.setattr(auditing, "checks", lambda: [Check("platform", "a rule", broken)])
+
+    text = audited(operator)
+
+    assert "a rule <strong>1 offending</strong>" in text
+    assert "ValueError: see `manage.py audit`" in text
+    assert "ann@example.com" not in text
 
 
 def test_how_far_it_is_can_be_seen(operator: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from analytics.models import HourlySales
@@ -19,7 +21,7 @@ from customers.models import OrderSummary
 from ecommerce.console import deliveries, processes
 from ecommerce.console.deliveries import GuardFailed
 from ecommerce.console.faults import weather
-from ecommerce.console.models import Audit
+from ecommerce.console.models import Audit, Crowd
 from ecommerce.console.pages import chaos
 from ecommerce.messaging.database import close_pools, connect
 from ecommerce.messaging.errors import Conflict, Fenced
@@ -455,7 +457,38 @@ def test_the_panel_hears_what_is_new(operator: Client) -> None:
     assert (tenant, key) == ("main", chaos.NOW)
     assert '"placed":"0"' in before
     assert '"placed":"1"' in placed
-    assert "Deliveries to orders rest" in paused
+    assert digests(placed) == digests(before) != digests(paused)
+
+
+def digests(told: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(told)["digests"]
+    return found
+
+
+def test_a_page_that_was_drawn_before_something_broke_is_known_by_its_digest(
+    operator: Client,
+) -> None:
+    topic = live._topics["chaos"]
+    assert topic.sample
+
+    # given a page, and what its stream says when it is as the page shows it
+    page = operator.get(PAGE).content.decode()
+    ((_, _, told),) = topic.sample([("main", chaos.NOW)])
+    for part, digest in digests(told).items():
+        assert f'id="{part}" data-digest="{digest}"' in page
+
+    # when deliveries rest, and a crowd comes
+    act(operator, "pause", service="orders")
+    crowd = Crowd(tenant="main", actor="user:1", rate=1, orders=5)
+    crowd.started_at = crowd.beat_at = timezone.now()
+    crowd.save()
+
+    # then the stream says something else of both, which the next page has
+    ((_, _, told),) = topic.sample([("main", chaos.NOW)])
+    again = operator.get(PAGE).content.decode()
+    for part, digest in digests(told).items():
+        assert f'id="{part}" data-digest="{digest}"' not in page
+        assert f'id="{part}" data-digest="{digest}"' in again
 
 
 def test_another_shops_orders_are_not_counted(

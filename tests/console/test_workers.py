@@ -11,6 +11,7 @@ from ecommerce.messaging import fleet
 from ecommerce.messaging.database import connect
 from ecommerce.messaging.leases import LEASE_SECONDS
 from ecommerce.messaging.services import service
+from ecommerce.messaging.worker import Worker
 from tests.admin import rows
 from tests.console.counting import counted
 from tests.messaging.ordering import open_shop, place, settle
@@ -85,6 +86,22 @@ def test_a_worker_that_signed_off_has_left(puppet: Callable[[str], Puppet]) -> N
     worker.release()
 
     assert members()[ONE].state == "left"
+
+
+def test_a_worker_process_is_told_from_a_task(
+    operator: Client, puppet: Callable[[str], Puppet]
+) -> None:
+    puppet(ONE).hold()
+    task = Worker(["orders"])
+    task.drain(10)
+
+    assert {each.name: each.kind for each in members().values()} == {
+        ONE: "process",
+        task.name: "task",
+    }
+    text = operator.get(PAGE).content.decode()
+    assert text.count('<td data-label="Kind">Process</td>') == 1
+    assert text.count('<td data-label="Kind">Celery task</td>') == 1
 
 
 def test_laggards_and_lost_holders_are_notable(puppet: Callable[[str], Puppet]) -> None:

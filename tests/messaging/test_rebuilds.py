@@ -18,9 +18,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from customers.models import CustomerActivity, OrderSummary
-from ecommerce.messaging import rebuilder, rebuilds, replay
+from ecommerce.messaging import database, rebuilder, rebuilds, replay
 from ecommerce.messaging.bus import execute
-from ecommerce.messaging.database import Connection, connect
+from ecommerce.messaging.database import SESSION, Connection, close_pools, connect
 from ecommerce.messaging.errors import Conflict
 from ecommerce.messaging.projections import differences, groups, read_models
 from ecommerce.messaging.rebuilder import Rebuilder
@@ -215,6 +215,89 @@ def test_a_row_whose_process_died_is_found_and_does_not_hold_up_the_next(
     assert rows("state", "error") == [("failed", "the process that ran it has ended")]
 
     run(LEVEL, "user:1")
+    assert rows("state") == [("failed",), ("done",)]
+
+
+# Somebody else holds what it needs
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Locks are waited for a moment only."""
+    close_pools()
+    monkeypatch.setattr(database, "SESSION", SESSION.replace("timeout=10s", "timeout=200ms", 1))
+    yield
+    close_pools()
+
+
+@contextmanager
+def held(blocker: Connection, lock: str) -> Iterator[None]:
+    blocker.execute("SET idle_in_transaction_session_timeout = 0")
+    blocker.execute("BEGIN")
+    blocker.execute(lock)
+    try:
+        yield
+    finally:
+        blocker.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("mode", ["ROW EXCLUSIVE", "ACCESS EXCLUSIVE"])
+def test_a_table_that_another_session_holds_is_named_and_nothing_is_changed(
+    stock: None, hurried: None, connection: Callable[[], Connection], mode: str
+) -> None:
+    # given somebody who holds the table, a little or altogether
+    lock = f"LOCK TABLE inventory_inventorylevel IN {mode} MODE"
+    with held(connection(), lock), pytest.raises(CommandError) as refused:
+        command("inventory.InventoryLevel")
+
+    # then it is said in one line, and nothing has happened
+    told = str(refused.value)
+    assert told.startswith(
+        "inventory.InventoryLevel: another session holds inventory_inventorylevel"
+    )
+    assert "nothing was changed: wait for that session, or end it" in told
+    assert "\n" not in told
+    assert refused.value.returncode == 3
+    ((state, error),) = rows("state", "error")
+    assert state == "failed"
+    assert error.startswith("Held: another session holds inventory_inventorylevel")
+    assert name() == "wrong"
+
+    # and as soon as nobody holds it, the same goes well
+    command("inventory.InventoryLevel")
+    assert name() == "Mouse"
+
+
+def test_what_was_made_is_told_when_the_projections_names_cannot_be_entered(
+    stock: None, hurried: None, connection: Callable[[], Connection]
+) -> None:
+    blocker = connection()
+    blocker.execute("DELETE FROM inventory_handler WHERE name = 'inventory.inventory_levels'")
+
+    lock = "SELECT FROM inventory_partition FOR UPDATE"
+    with (
+        held(blocker, lock),
+        pytest.raises(CommandError, match="the rows are made, but") as refused,
+    ):
+        command("inventory.InventoryLevel")
+    assert refused.value.returncode == 3
+
+    assert "as the events say" in command("inventory.InventoryLevel")
+    entered = "SELECT kind FROM {handler} WHERE name = 'inventory.inventory_levels'"
+    assert fetch("inventory", entered) == [("projects",)]
+
+
+def test_a_worker_that_cannot_rebuild_says_so_and_the_next_request_goes_well(
+    stock: None, hurried: None, connection: Callable[[], Connection], caplog: Any
+) -> None:
+    request(LEVEL, "user:1")
+    with held(connection(), "LOCK TABLE inventory_inventorylevel IN ROW EXCLUSIVE MODE"):
+        Rebuilder(services(), threading.Event()).look("default")
+
+    assert "cannot rebuild inventory.InventoryLevel: another session holds" in caplog.text
+    assert not [record for record in caplog.records if record.exc_info]
+    request(LEVEL, "user:1")
+    Rebuilder(services(), threading.Event()).look("default")
     assert rows("state") == [("failed",), ("done",)]
 
 

@@ -212,17 +212,16 @@ def _facts(tenant: str) -> Given:
 
 
 def _sample(watched: Sequence[live.Key]) -> Iterator[tuple[str, str, str]]:
-    """Texts for the pages of each shop; when the digest changes, there is more that is new."""
+    """Texts for the pages of each shop, and the digest of each part that shows more than texts."""
     try:
         digest = weather().digest
         for tenant in sorted({tenant for tenant, key in watched if key == NOW}):
             with acting_for(tenant):
                 now = strip(tenant)
-            crowd = (now.crowd.pk, now.crowd.state, now.crowd.stopping) if now.crowd else ""
             shown = {
                 "texts": now.texts,
                 "tone": now.verdict[1],
-                "digest": f"{digest} {crowd}",
+                "digests": {"state": digest, "crowd": now.digest},
             }
             yield tenant, NOW, msgspec.json.encode(shown).decode()
     except DatabaseError as error:

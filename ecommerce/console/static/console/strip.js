@@ -1,8 +1,8 @@
-// How the shop fares, live: texts as the stream tells them. When the digest changes there is more that
-// is new than texts, and the parts that show it fetch themselves again.
+// How the shop fares, live: texts as the stream tells them. A part that is more than texts has the digest
+// of what it shows: <section id="crowd" data-digest="…">. When the stream tells another one, the parts
+// fetch themselves again. What came between drawing the page and the first state is found by that, too.
 
 const page = document.querySelector("[data-strip]");
-let digest;
 
 page.addEventListener("live", ({ detail }) => {
   for (const element of page.querySelectorAll("[data-text]")) {
@@ -14,8 +14,8 @@ page.addEventListener("live", ({ detail }) => {
     if (text !== undefined) element.value = Number(text.replaceAll(",", ""));
   }
   page.querySelector("[data-tone]").dataset.tone = detail.tone;
-  if (digest !== undefined && digest !== detail.digest) {
+  const parts = [...page.querySelectorAll("[data-digest]")];
+  if (parts.some((part) => part.dataset.digest !== detail.digests[part.id])) {
     for (const element of page.querySelectorAll("[data-fresh]")) element.dispatchEvent(new Event("changed"));
   }
-  digest = detail.digest;
 });

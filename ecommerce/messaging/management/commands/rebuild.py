@@ -10,18 +10,21 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ecommerce.messaging import rebuilds
 from ecommerce.messaging.models import ReadModel
-from ecommerce.messaging.projections import Result, groups, read_models
+from ecommerce.messaging.projections import Held, Result, groups, read_models
 from ecommerce.messaging.replay import Difference, RebuildFailed
 from ecommerce.messaging.services import service
 
 SHOWN = 5
 ACTOR = "manage.py"
+LATER = 3
+"""Exit code: somebody else is at it; the same later may go well."""
 
 
 class Command(BaseCommand):
     help = (
         "Make read models again from the events of all services and replace the rows that differ. "
-        "Read models that share a projection are made together."
+        "Read models that share a projection are made together. Exit code 3: another session holds "
+        "their tables, or rebuilds them."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -63,7 +66,11 @@ class Command(BaseCommand):
     def _run(self, group: Sequence[type[ReadModel]], *, compare: bool) -> Result:
         try:
             return rebuilds.run(group, ACTOR, compare=compare, watch=self._progress)
-        except (RebuildFailed, rebuilds.Busy, rebuilds.Cancelled) as error:
+        except Held as error:
+            raise CommandError(f"{rebuilds.named(group)}: {error}", returncode=LATER) from error
+        except rebuilds.Busy as error:
+            raise CommandError(str(error), returncode=LATER) from error
+        except (RebuildFailed, rebuilds.Cancelled) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(f"{rebuilds.named(group)}: cancelled, nothing was changed") from None

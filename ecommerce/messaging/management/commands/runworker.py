@@ -13,14 +13,17 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError
 
-from ecommerce.messaging.errors import WiringError
+from ecommerce.messaging.errors import DatabaseAway, WiringError
 from ecommerce.messaging.policies import DEFAULT_TOPIC, declared
 from ecommerce.messaging.services import services
 from ecommerce.messaging.worker import Worker
 
 STOP_SECONDS = 30.0
 LOOK_SECONDS = 0.2
+FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0
+"""Seconds between tries to reach a database when a worker begins; each wait is twice the last."""
 
 Process = subprocess.Popen[bytes]
 
@@ -83,16 +86,33 @@ def _work(names: list[str] | None, topics: list[str] | None) -> None:
     A handler runs in the middle of whatever the main thread does. That may hold the lock of the event
     that `stop` sets, so another thread sets it.
     """
-    try:
-        worker = Worker(names, topics)
-    except WiringError as error:
-        raise CommandError(str(error)) from error
+    worker = _begun(names, topics)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=worker.stop).start())
     # What is loaded now stays; a batch makes many objects and few cycles.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     worker.run()
+
+
+def _begun(names: list[str] | None, topics: list[str] | None) -> Worker:
+    """A worker, once its databases can be reached. Until then it has nothing to finish, so a signal
+    ends this process where it stands."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit())
+    wait = FIRST_WAIT
+    while True:
+        try:
+            return Worker(names, topics)
+        except WiringError as error:
+            raise CommandError(str(error)) from error
+        except ProgrammingError as error:
+            what = str(error).partition("\n")[0]
+            raise CommandError(f"{what}: run `manage.py migrate` first") from error
+        except DatabaseAway as error:
+            logger.warning("%s; tried again in %g s", error, wait)
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT)
 
 
 def _supervise(processes: int, names: list[str] | None, topics: list[str] | None) -> None:
