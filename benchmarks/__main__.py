@@ -19,7 +19,7 @@ import django
 
 from . import report
 from .options import Options
-from .server import Server, durable_server
+from .server import Server, throw_away_server
 
 PARTS = (
     "saga", "peers", "latency", "idle", "web", "pages", "growth", "longrun", "rebuilding", "hotspots",
@@ -32,7 +32,7 @@ def main() -> None:
     """Measure what the command line asks for, and print it. Exits with 1 when a part failed."""
     arguments = _arguments()
     options = Options(arguments.rounds, arguments.quick, arguments.hour)
-    with durable_server() as server:
+    with throw_away_server(durable=not arguments.quick) as server:
         os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
         os.environ["DATABASE_URL"] = server.url
         os.environ.setdefault("LOG_LEVEL", "WARNING")

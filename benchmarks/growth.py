@@ -62,7 +62,7 @@ def measure(server: Server, options: Options) -> list[Table]:
     long = {}
     for beside, holding in HELD.items():
         runs.clone(server, runs.SHOP)
-        expected = workload.mix(options.sized(28_000, 20))
+        expected = workload.mix(options.sized(40_000, 20))
         long[0, beside] = [_run(server, expected, options.workers, holding)]
     runs.leave()
     return [

@@ -100,7 +100,7 @@ def _open(server: Server, shops: list[str]) -> None:
 def _others(server: Server, shops: list[str], loud: int, options: Options) -> list[float]:
     """Milliseconds of the quiet shops' orders, while the first has so many times as many."""
     clone(server, TENANTS)
-    seconds = options.sized(30.0, 2 * EVERY)
+    seconds = options.sized(30.0, EVERY)
     wait = EVERY / len(shops)
     buyers = [
         _buyer(shop, number * wait, times, seconds)

@@ -1,4 +1,4 @@
-"""The benchmarks' own PostgreSQL server, durable and thrown away afterwards, and what it costs.
+"""The benchmarks' own PostgreSQL server, thrown away afterwards, and what it costs.
 
 Every run gets a clone of one prepared database, always under the same name, so that Django need
 not be told. CPU times come from /proc and are those of whole processes.
@@ -31,8 +31,8 @@ OBSERVED = {
 class Server:
     """A running server with the databases of a benchmark."""
 
-    def __init__(self, directory: Path, settings: dict[str, str]) -> None:
-        self._server = postgres.Server(directory, durable=True)
+    def __init__(self, directory: Path, settings: dict[str, str], *, durable: bool) -> None:
+        self._server = postgres.Server(directory, durable=durable)
         self._server.settings = {**self._server.settings, **settings}
         self._server.start()
 
@@ -99,11 +99,11 @@ class Server:
 
 
 @contextmanager
-def durable_server() -> Iterator[Server]:
-    """A server with fsync on, in a temporary directory that is removed afterwards."""
+def throw_away_server(*, durable: bool) -> Iterator[Server]:
+    """A server in a temporary directory that is removed afterwards; fsync is on if it is durable."""
     directory = places.throw_away_directory()
     try:
-        server = Server(directory, CALM)
+        server = Server(directory, CALM, durable=durable)
         try:
             yield server
         finally:

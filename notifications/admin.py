@@ -69,6 +69,13 @@ class MailFaultAdmin(ReadOnlyAdmin):
     search_fields = ("key",)
 
 
+PART_HELP = (
+    "Empty for the shipped text. Otherwise a Jinja2 template, such as: "
+    'Hello{% if name %} {{ name }}{% endif %}, you paid {{ amount }} on {{ paid_at|date("j F Y") }}. '
+    "An unknown value is answered with those that there are."
+)
+
+
 class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
     """A tenant's texts, checked as the command that saves them checks them."""
 
@@ -77,17 +84,10 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
         choices=[(name, name) for name in TEMPLATES],
         widget=UnfoldAdminSelectWidget,
     )
-    subject = forms.CharField(
-        required=False, help_text="Empty for the shipped text.", widget=UnfoldAdminTextareaWidget
-    )
-    text = forms.CharField(
-        required=False, help_text="Empty for the shipped text.", widget=UnfoldAdminTextareaWidget
-    )
+    subject = forms.CharField(required=False, help_text=PART_HELP, widget=UnfoldAdminTextareaWidget)
+    text = forms.CharField(required=False, help_text=PART_HELP, widget=UnfoldAdminTextareaWidget)
     html = forms.CharField(
-        required=False,
-        label="HTML",
-        help_text="Empty for the shipped text.",
-        widget=UnfoldAdminTextareaWidget,
+        required=False, label="HTML", help_text=PART_HELP, widget=UnfoldAdminTextareaWidget
     )
 
     class Meta:

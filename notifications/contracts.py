@@ -47,8 +47,8 @@ class RecordNotification(Message):
 class SaveTemplate(Message):
     """Set a tenant's own texts for `template_id`, such as `payment_receipt.email`.
 
-    They are Django templates; an empty part means the shipped text. Refused with NotFound for an
-    unknown template, with Invalid for a part that does not compile or that the channel lacks.
+    They are Jinja2 templates; an empty part means the shipped text. Refused with NotFound for an
+    unknown template, with Invalid for a part that cannot be rendered or that the channel lacks.
     """
 
     template_id: str

@@ -18,9 +18,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from typing import Any
 
-from django.template import TemplateSyntaxError
-from django.template.exceptions import TemplateDoesNotExist
-
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Invalid, NotFound, Retry
 from ecommerce.messaging.registry import Call, Later, Result, handles, performs
@@ -42,17 +39,8 @@ from .contracts import (
     TemplateSaved,
 )
 from .gateways import Answer, Posting, ProviderError, ProviderUnavailable, provider
-from .models import (
-    CHANNELS,
-    PARTS,
-    TEMPLATES,
-    Contact,
-    Notification,
-    Template,
-    compile_source,
-    fill,
-    render,
-)
+from .models import CHANNELS, PARTS, TEMPLATES, Contact, Notification, Template
+from .texts import Unrenderable, check, render
 
 
 def _id(kind: NotificationType) -> Callable[[Any], str]:
@@ -158,12 +146,14 @@ def save_template(command: SaveTemplate) -> TemplateSaved:
         )
     for part in ("subject", "text", "html"):
         source = getattr(command, part)
-        if source and part not in PARTS[channel]:
+        if not source:
+            continue
+        if part not in PARTS[channel]:
             raise Invalid(f"{command.template_id} has no {part}", field=part)
         try:
-            fill(part, compile_source(source), {})
-        except (TemplateSyntaxError, TemplateDoesNotExist) as error:
-            raise Invalid(f"the template cannot be rendered: {error}", field=part) from error
+            check(command.template_id, part, source)
+        except Unrenderable as error:
+            raise Invalid(str(error), field=part) from error
     return TemplateSaved(
         template_id=command.template_id,
         subject=command.subject,

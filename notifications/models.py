@@ -1,21 +1,15 @@
-"""Notifications' tables, and how texts are made from templates.
+"""Notifications' tables.
 
 `Mail` and `MailFault` play a system outside: only the mailbox adapter in `gateways.py` writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import models
 from django.db.models.functions import Now
-from django.template import Context, Engine
-from django.template import Template as Compiled
 
 from ecommerce.messaging.messages import Message
 from ecommerce.messaging.models import Aggregate, ReadModel
@@ -195,49 +189,6 @@ class Template(ReadModel):
 
     def __str__(self) -> str:
         return self.template_id
-
-
-class Texts(NamedTuple):
-    """A rendered notification; SMS have only `text`."""
-
-    subject: str
-    text: str
-    html: str
-
-
-_ENGINE = Engine(dirs=[str(Path(__file__).parent / "templates" / "notifications")])
-
-
-def render(template_id: str, own: Template | None, values: Mapping[str, Any]) -> Texts:
-    """Make the texts of a notification from a tenant's own templates or the shipped files."""
-    parts = {
-        part: fill(part, compiled(template_id, part, own), values)
-        for part in PARTS[TEMPLATES[template_id]]
-    }
-    return Texts(parts.get("subject", ""), parts["text"], parts.get("html", ""))
-
-
-def compiled(template_id: str, part: str, own: Template | None) -> Compiled:
-    """The template of one part. Raises TemplateSyntaxError."""
-    source = getattr(own, part) if own else ""
-    if source:
-        return compile_source(source)
-    suffix = {"text": "txt"}.get(part, part)
-    return _ENGINE.get_template(f"{template_id}.{suffix}")
-
-
-@lru_cache(maxsize=256)
-def compile_source(source: str) -> Compiled:
-    """Compile a template that somebody wrote. Raises TemplateSyntaxError."""
-    return _ENGINE.from_string(source)
-
-
-def fill(part: str, template: Compiled, values: Mapping[str, Any]) -> str:
-    """Render one part: values are escaped in HTML only, and a subject is one line."""
-    # Dates keep the UTC offset that they came with. Nothing is localized, which is half the work.
-    context = Context(dict(values), autoescape=part == "html", use_l10n=False, use_tz=False)
-    rendered = template.render(context).strip()
-    return " ".join(rendered.split())[:300] if part == "subject" else rendered
 
 
 class Mail(models.Model):

@@ -4,6 +4,7 @@
 what they wrote is removed. See `databases`.
 """
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,8 @@ from django.db import connections
 from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from ecommerce.embedded.accounts import find_binaries
 from ecommerce.embedded.postgres import Server
@@ -38,6 +41,40 @@ def pytest_configure(config: pytest.Config) -> None:
     owned = ExitStack()
     owned.enter_context(databases.run())
     config.add_cleanup(owned.close)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for processes that they started."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+TOGETHER = ("[rabbitmq]", "tests/benchmarks/test_parts.py")
+"""Two RabbitMQs, or two measurements, beside each other get in each other's way. A group's name would
+say it too, but pytest-xdist 3.8 does not see one under pytest 9.2."""
+
+
+class Sharing(LoadScopeScheduling):  # type: ignore[misc]
+    """Processes take one test after another, the most that stay together first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((part for part in TOGETHER if part in nodeid), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
+    return Sharing(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's tests come first and together, so that each process starts one browser, and
+    ends it: its event loop runs in the tests' thread. The long ones follow, for nobody to wait for.
+    """
+    items.sort(
+        key=lambda item: (
+            item.get_closest_marker("browser") is None,
+            item.get_closest_marker("timeout") is None,
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from benchmarks import peers
-from benchmarks.server import durable_server
+from benchmarks.server import throw_away_server
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -43,7 +43,7 @@ def test_every_part_runs_and_passes_its_own_checks(parts: list[str], tmp_path: P
 
 
 def test_the_kernel_is_a_peer_of_its_own() -> None:
-    with durable_server() as server:
+    with throw_away_server(durable=False) as server:
         drained = peers.platform(server, 50)
 
     assert drained.sagas == 50

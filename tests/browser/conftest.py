@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.django_db(transaction=True))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(django_db_setup: None) -> Iterator[str]:
     """Where the server is; its database is this process's."""
     with closing(socket.socket()) as probe:
@@ -75,7 +75,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
     raise AssertionError("the server does not answer")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     # Playwright's own loop runs in this thread, for which Django takes it to be asynchronous.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:

@@ -30,6 +30,7 @@ from notifications.handlers import (
     send_receipt,
 )
 from notifications.models import Contact, Notification, Template
+from notifications.texts import EXAMPLES
 from orders.contracts import OrderCreated, OrderLine, Totals
 from payments.contracts import PaymentProcessed
 from shipping.contracts import ShipmentCreated
@@ -314,6 +315,7 @@ def test_a_tenants_texts_are_saved() -> None:
         ({"text": "{% if %}"}, "text", "cannot be rendered"),
         ({"html": "{% include 'elsewhere.html' %}"}, "html", "cannot be rendered"),
         ({"subject": "{{ name|shout }}"}, "subject", "cannot be rendered"),
+        ({"subject": "{{ nmae }}"}, "subject", "there is no nmae"),
     ],
 )
 def test_a_text_that_cannot_be_rendered_is_refused(
@@ -323,6 +325,21 @@ def test_a_text_that_cannot_be_rendered_is_refused(
         save_template(SaveTemplate(template_id="payment_receipt.email", **fields))
 
     assert refusal.value.field == field
+
+
+def test_a_tenants_texts_can_say_all_that_their_examples_have(context: Context) -> None:
+    def said(template_id: str) -> Template:
+        names = "".join(f"[{{{{ {name} }}}}]" for name in EXAMPLES[template_id][0])
+        return Template(tenant="main", template_id=template_id, text=names)
+
+    for _, queued, _ in (
+        confirm_order(ORDERED, None, contact(), said("order_confirmation.email"), context),
+        send_receipt(PAID, None, contact(), said("payment_receipt.email"), context),
+        announce_shipment(SHIPPED, None, contact(), said("shipment.sms"), context),
+    ):
+        assert isinstance(queued, NotificationQueued)
+        assert queued.text.startswith("[Ada][o1]")
+        assert "[]" not in queued.text
 
 
 def test_a_text_for_no_notification_is_refused() -> None:

@@ -21,7 +21,7 @@ def test_a_text_that_cannot_be_rendered_is_shown_at_its_field() -> None:
 
     assert not form.is_valid()
     assert list(form.errors) == ["text"]
-    assert "the template cannot be rendered:" in str(form.errors["text"])
+    assert "the text of payment_receipt.email cannot be rendered: line 1" in str(form.errors)
 
 
 def test_a_form_without_the_id_edits_its_own_template() -> None:
@@ -31,3 +31,11 @@ def test_a_form_without_the_id_edits_its_own_template() -> None:
 
     assert form.is_valid(), form.errors
     assert form.command() == SaveTemplate(template_id="shipment.sms", text="Sent")
+
+
+def test_the_help_of_a_text_is_a_template_that_is_taken() -> None:
+    shown = TemplateForm().fields["text"].help_text
+
+    form = TemplateForm(TEXTS | {"text": shown})
+
+    assert form.is_valid(), form.errors
