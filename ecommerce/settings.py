@@ -403,6 +403,9 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_DEFAULT_QUEUE = ".".join(["messaging", "drain", *sorted(WORKER_SERVICES)])
 CELERY_WORKER_CONSUMER = "ecommerce.messaging.consumer:Consumer"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# After a lost connection Celery would ask for fewer tasks for a while, and for more from the threads
+# that carry them out. These and its loop then read from one socket, and wait for each other's answers.
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 # RabbitMQ refuses a second worker of the same host its queue for commands, and the worker ends.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

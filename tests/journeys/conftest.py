@@ -178,7 +178,9 @@ class Ledger:
     def calls_waiting(self) -> int:
         with database.connect(self.alias) as conn:
             (waiting,) = conn.execute(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %b::text::regclass",
+                "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                "WHERE datname = current_database() AND NOT granted "
+                "AND relation = %b::text::regclass",
                 (self.table,),
             ).fetchone() or (0,)
         return int(waiting)

@@ -32,6 +32,10 @@ NO_CHECK = """
     CREATE OR REPLACE FUNCTION messaging_require(held boolean, what text) RETURNS void
     LANGUAGE plpgsql AS $$ BEGIN END $$"""
 
+WAITING = """
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+
 
 def reserved(order_id: str = "o1") -> OrderReserved:
     return OrderReserved(order_id=order_id)
@@ -121,7 +125,7 @@ def beside_an_open_writer(conn: Connection) -> list[int | VersionConflict]:
         steps.append(conn, "orders", reserved())
         writer = threading.Thread(target=write)
         writer.start()
-        until(lambda: answers or fetch("orders", "SELECT FROM pg_locks WHERE NOT granted"))
+        until(lambda: answers or fetch("orders", WAITING))
     writer.join(20)
     return answers
 
@@ -198,7 +202,7 @@ def test_a_reading_stops_before_an_open_writer_and_loses_nothing(connection: Con
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(lambda: [event.stream for event in read("orders")])
-        until(lambda: fetch("orders", "SELECT FROM pg_locks WHERE NOT granted"))
+        until(lambda: fetch("orders", WAITING))
         assert not reading.done()
         early.execute("COMMIT")
         assert reading.result(20) == ["order/before", "order/early", "order/late"]

@@ -67,7 +67,9 @@ def lost_connection(log: str) -> bool:
 
 def waiting_for_inbox() -> int:
     """How many transactions wait to write analytics' inbox."""
-    query = """SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{inbox}'::regclass"""
+    query = """
+        SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+        WHERE datname = current_database() AND NOT granted AND relation = '{inbox}'::regclass"""
     ((number,),) = fetch("analytics", query)
     return int(number)
 
