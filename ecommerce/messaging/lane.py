@@ -111,6 +111,7 @@ class Lane:
         if self._holding.due():
             hold_all(self.conn, [drain.leases for drain in self.drains])
             self._forget_batches()  # they may be about partitions that are not held any more
+            self._recall_horizons()
         if self._sweeping.due():
             self._forget_batches()  # which streams are held back may change
             due.sweep(self.conn, self._sweeps)
@@ -125,6 +126,14 @@ class Lane:
             if handled := self._deliver(drain):
                 return done + handled
         return done + self._tails.unread
+
+    def _recall_horizons(self) -> None:
+        """What has been reached was a horizon once. A worker that begins while somebody's lock hides
+        the present one must not take the whole log for new."""
+        for drain in self.drains:
+            for source, log in drain.sources.items():
+                reached = (lease.positions.get(source, 0) for lease in drain.leases.held.values())
+                self._horizons[log] = max(self._horizons.get(log, 0), *reached, 0)
 
     def _look(self) -> None:
         """Ask once for all services what is new for them."""

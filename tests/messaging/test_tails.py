@@ -10,6 +10,7 @@ import pytest
 
 from customers.models import Product
 from ecommerce.messaging import batches, tails
+from ecommerce.messaging.database import connect
 from ecommerce.messaging.lane import Lane
 from ecommerce.messaging.log import Stored, read
 from ecommerce.messaging.messages import partition_of
@@ -18,7 +19,7 @@ from ecommerce.messaging.services import services
 from ecommerce.messaging.tails import Tail
 from inventory.models import InventoryLevel
 from tests.messaging.examples import restocked
-from tests.messaging.steps import fetch, write
+from tests.messaging.steps import append, fetch, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +83,39 @@ def test_control_without_tails_each_service_reads_for_itself(
     work(lane)
 
     assert reads["inventory_log"] > 1
+
+
+def read_by_one_that_begins_beside_a_writer() -> int:
+    """How many of the messages behind everybody, and the writer's one, a new worker reads."""
+    made = Lane("default", services(), "new", {})
+    log = made._tails.by_log["inventory_log"]
+    with connect("default") as conn:
+        with conn.transaction():
+            append(conn, "inventory", restocked("a", 1))
+            made.step()
+        while made.step() or not log.messages:
+            pass
+    made.sign_off()
+    return len(log.messages)
+
+
+def test_a_worker_that_begins_beside_a_writer_reads_nothing_again(lane: Lane) -> None:
+    write("inventory", *(restocked("a", number) for number in range(20)))
+    work(lane)
+    lane.sign_off()
+
+    assert read_by_one_that_begins_beside_a_writer() == 1
+
+
+def test_control_without_what_was_reached_it_reads_the_whole_log(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("inventory", *(restocked("a", number) for number in range(20)))
+    work(lane)
+    lane.sign_off()
+    monkeypatch.setattr(Lane, "_recall_horizons", lambda _: None)
+
+    assert read_by_one_that_begins_beside_a_writer() > 20
 
 
 @pytest.mark.parametrize(("most", "kept"), [(500, 1000), (2, 3), (1, 1), (7, 20)])
