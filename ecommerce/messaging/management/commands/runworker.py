@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import subprocess
@@ -89,9 +88,6 @@ def _work(names: list[str] | None, topics: list[str] | None) -> None:
     worker = _begun(names, topics)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=worker.stop).start())
-    # What is loaded now stays; a batch makes many objects and few cycles.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
     worker.run()
 
 
