@@ -62,7 +62,8 @@ def test_the_way_to_an_order_has_no_serious_problem(visit: Visit, theme: str) ->
     place(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("This order was cancelled")
     found += problems(page)
-    page.get_by_role("link", name="Your orders").first.click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Your orders").first.click()
     found += problems(page)
 
     assert found == []

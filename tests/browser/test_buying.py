@@ -21,7 +21,8 @@ def put_a_scarf_into_the_cart(page: Page) -> None:
     page.get_by_role("button", name="Add to cart").click()
     expect(page.get_by_text("Club Scarf is in your cart.")).to_be_visible()
     page.get_by_role("link", name=re.compile("^Cart")).last.click()
-    page.get_by_role("link", name="Check out").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Check out").click()
 
 
 def fill_in(page: Page, card: str = "card_approved") -> None:
@@ -52,7 +53,8 @@ def nobody_charges():  # type: ignore[no-untyped-def]
 def test_a_guest_buys_on_a_phone(visit: Visit) -> None:
     page = visit("/", width=360)
     assert is_as_wide_as_its_window(page)
-    page.get_by_role("link", name="Visit the shop").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Visit the shop").click()
     assert is_as_wide_as_its_window(page)
 
     put_a_scarf_into_the_cart(page)
@@ -90,7 +92,8 @@ def test_a_customer_signs_up_and_their_cart_comes_along(visit: Visit) -> None:
     page.get_by_label("Password").fill("a tide of events")
     page.get_by_role("button", name="Make the account").click()
     page.get_by_role("link", name=re.compile("^Cart")).last.click()
-    page.get_by_role("link", name="Check out").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Check out").click()
     expect(page.get_by_label("Full name")).to_have_value("Kim Doe")
     fill_in(page)
     place(page)
@@ -194,7 +197,8 @@ def test_without_javascript_one_can_buy(visit: Visit) -> None:
     page.get_by_role("button", name="Add to cart").click()
     page.get_by_role("button", name="One more").click()
     expect(page.locator(".line__total")).to_have_text("$39.98")
-    page.get_by_role("link", name="Check out").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Check out").click()
     fill_in(page)
     place(page)
 

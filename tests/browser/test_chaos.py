@@ -210,7 +210,8 @@ def test_the_pages_have_no_serious_problem(visit: Visit, theme: str) -> None:
             wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             found += [f"{path} is {wide} px too wide at {width}"] * (wide > 0)
         page.goto(root + about)
-        page.get_by_role("button", name="Try it").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="Try it").click()
         found += problems(page)
 
     assert found == []
