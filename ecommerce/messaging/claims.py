@@ -6,8 +6,9 @@ or puts it off must still have it: the statement fails the transaction otherwise
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -25,9 +26,38 @@ from .tables import ServiceTables
 
 CLAIM_SECONDS = 12.0
 """How long a claim lasts; a provider's own time-out must be well below it."""
-RECENT, ALWAYS = 5.0, 1e9
-"""Seconds for which an intent may have been due. What was deleted still lies in the index while
-somebody reads an old snapshot; looking at the last seconds only does not wade through it."""
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+PROMPT, LATE = timedelta(seconds=0.5), timedelta(seconds=3)
+"""How long after it was due an intent appears to others, mostly and when a commit takes long."""
+
+
+@dataclass
+class Since:
+    """From when on intents of each partition may be due, as far as this worker has seen.
+
+    What was deleted lies in the index while somebody reads an old snapshot. A look that began with
+    the oldest would wade through all of it.
+    """
+
+    by_partition: list[datetime] = field(
+        default_factory=lambda: [EVER] * settings.MESSAGING_PARTITIONS
+    )
+
+    def nothing(self, now: datetime) -> None:
+        """Nothing was due, in any partition."""
+        self.by_partition = [now] * len(self.by_partition)
+
+    def seen(self, claims: Collection[Claim], partitions: Sequence[int], *, whole: bool) -> None:
+        """These were due; of the other partitions nothing was, if the look was at the `whole`."""
+        oldest: dict[int, datetime] = {}
+        for claim in claims:
+            partition = claim.delivery.stored.partition
+            oldest[partition] = min(claim.was_due_at, oldest.get(partition, claim.was_due_at))
+        if whole and claims:
+            now = max(claim.claimed_at for claim in claims)
+            oldest = dict.fromkeys(partitions, now) | oldest
+        for partition, due_at in oldest.items():
+            self.by_partition[partition] = due_at
 
 
 @dataclass
@@ -38,6 +68,8 @@ class Claim:
     token: Any
     attempts: int
     lost: int
+    was_due_at: datetime
+    claimed_at: datetime
     delivery: Delivery
     results: Any = None
     at_once: bool = True
@@ -50,17 +82,27 @@ class Claim:
 
 
 def take(
-    conn: Connection, tables: ServiceTables, most: int, partitions: Sequence[int], recent: float
+    conn: Connection,
+    tables: ServiceTables,
+    most: int,
+    partitions: Collection[int],
+    since: Since,
+    late: timedelta,
 ) -> list[Claim]:
-    """Claim intents that have been due for at most `recent` seconds, some of each partition, so
-    that a busy one does not stand before the others."""
-    found = f"""SELECT found.id, found.due_at FROM unnest(%b::int[]) AS own(number), LATERAL (
+    """Claim intents that are due, some of each partition, so that a busy one does not stand before
+    the others; those that wait longest come first. None is missed that appears at most so `late`."""
+    found = f"""SELECT found.id, found.due_at
+        FROM unnest(%b::int[], %b::timestamptz[]) AS own(number, since), LATERAL (
             SELECT id, due_at FROM "{tables.effect._meta.db_table}"
-            WHERE partition = own.number AND due_at <= (SELECT messaging_now())
-              AND due_at > (SELECT messaging_now()) - make_interval(secs => %b::float8)
+            WHERE partition = own.number
+              AND due_at > own.since AND due_at <= (SELECT messaging_now())
             ORDER BY due_at LIMIT %b::int FOR UPDATE SKIP LOCKED) AS found
         LIMIT %b::int"""
-    return _claim(conn, tables, found, (list(partitions), recent, max(most // 8, 4), most))
+    by_age = sorted(partitions, key=since.by_partition.__getitem__)
+    ages = [since.by_partition[number] - late for number in by_age]
+    claims = _claim(conn, tables, found, (by_age, ages, max(most // 8, 4), most))
+    since.seen(claims, by_age, whole=len(claims) < most)
+    return claims
 
 
 def take_admitted(conn: Connection, tables: ServiceTables, admitted: list[Any]) -> list[Claim]:
@@ -71,16 +113,22 @@ def take_admitted(conn: Connection, tables: ServiceTables, admitted: list[Any]) 
     return _claim(conn, tables, found, (admitted,))
 
 
-def waiting(conn: Connection, services: Sequence[ServiceTables]) -> list[bool]:
+def waiting(conn: Connection, services: Sequence[tuple[ServiceTables, Since]]) -> list[bool]:
     """Whether each service has an intent that is due, in one statement."""
     questions = ", ".join(
-        f"""EXISTS (SELECT FROM generate_series(0, %b::int - 1) AS own(number), LATERAL (
-                SELECT FROM "{tables.effect._meta.db_table}"
-                WHERE partition = own.number AND due_at <= (SELECT messaging_now()) LIMIT 1) AS due)"""
-        for tables in services
+        f"""EXISTS (SELECT FROM unnest(%b::timestamptz[]) WITH ORDINALITY AS own(since, place),
+                LATERAL (SELECT FROM "{tables.effect._meta.db_table}"
+                    WHERE partition = own.place - 1
+                      AND due_at > own.since AND due_at <= (SELECT messaging_now())
+                    LIMIT 1) AS due)"""
+        for tables, _ in services
     )
-    partitions = [settings.MESSAGING_PARTITIONS] * len(services)
-    return list(conn.execute(f"SELECT {questions}", partitions).fetchone() or ())
+    asked = [[each - LATE for each in since.by_partition] for _, since in services]
+    now, *found = conn.execute(f"SELECT messaging_now(), {questions}", asked).fetchone() or ()
+    for (_, since), is_due in zip(services, found, strict=True):
+        if not is_due:
+            since.nothing(now)
+    return found
 
 
 def ends(tables: ServiceTables, claims: Sequence[Claim]) -> Iterator[Statement]:
@@ -127,6 +175,7 @@ def _claim(
                 due_at = messaging_now() + make_interval(secs => %b::float8)
             FROM due WHERE e.id = due.id
             RETURNING e.id, e.token, e.attempts, e.claims, e.handler, due.due_at,
+                      (SELECT messaging_now()),
                       {names}, e.recorded_at, e.redriven""",
         (*values, CLAIM_SECONDS),
     ).fetchall()
@@ -134,7 +183,7 @@ def _claim(
 
 
 def _claimed(row: Sequence[Any]) -> Claim:
-    effect, token, attempts, claims, name, due_at, *envelope, recorded_at, redriven = row
+    effect, token, attempts, claims, name, due_at, now, *envelope, recorded_at, redriven = row
     stored = Stored(*(0, *envelope, recorded_at, DESK if redriven else ""))
     delivery = Delivery(stored, Message(), handler_named(name), attempts + 1, due_at=due_at)
     try:
@@ -142,4 +191,4 @@ def _claimed(row: Sequence[Any]) -> Claim:
     except ContractError as error:
         delivery.attempt, delivery.error = parking.GIVE_UP, f"unreadable: {error}"
         delivery.reason = "unreadable"
-    return Claim(effect, token, attempts, claims - attempts - 1, delivery)
+    return Claim(effect, token, attempts, claims - attempts - 1, due_at, now, delivery)

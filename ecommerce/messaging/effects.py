@@ -21,7 +21,7 @@ from django.db import connections
 
 from . import parking
 from .admission import Admission, admission
-from .claims import ALWAYS, CLAIM_SECONDS, RECENT, Claim, ends, take, take_admitted
+from .claims import CLAIM_SECONDS, LATE, PROMPT, Claim, Since, ends, take, take_admitted
 from .database import Connection
 from .delivery import Delivery, run, workspace_for
 from .errors import Fenced, Retry, WiringError, describe, describe_with_place
@@ -62,6 +62,7 @@ class Effects:
     topics: frozenset[str] | None = None
     """What it takes, when not everything."""
     leases: Leases | None = None
+    since: Since = field(default_factory=Since)
     in_flight: dict[Future[list[Claim]], int] = field(default_factory=dict)
     """The calls under way, and how many intents each is about."""
     abroad: bool = False
@@ -77,8 +78,8 @@ class Effects:
     def step(self, conn: Connection, *, closely: bool = True, asked: bool = True) -> int:
         """Record the answers that are in, and start calls that are due; return how many.
 
-        Looking closely finds every intent that is due, otherwise those of the last seconds. Unless
-        `asked` to, it looks only when there were some the last time.
+        Looking closely finds those of all partitions, otherwise of the worker's own. Unless `asked`
+        to, it looks only when there were some the last time.
         """
         finished = self._finished()
         self._record(conn, finished)
@@ -128,8 +129,8 @@ class Effects:
             with conn.transaction():
                 return take_admitted(conn, tables, self.admission.admit(conn, most))
         if closely or self.leases is None:
-            return take(conn, tables, most, range(settings.MESSAGING_PARTITIONS), ALWAYS)
-        return take(conn, tables, most, sorted(self.leases.held), RECENT)
+            return take(conn, tables, most, range(settings.MESSAGING_PARTITIONS), self.since, LATE)
+        return take(conn, tables, most, self.leases.held.keys(), self.since, PROMPT)
 
     def _record(self, conn: Connection, claims: Sequence[Claim]) -> None:
         """Commit the answers of claims that are still ours; the others' are dropped."""

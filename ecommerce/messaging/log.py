@@ -171,12 +171,15 @@ def insert_with_due_time(
     """The statement that writes messages to an effect or timer table.
 
     `extra` names the table's further columns with their array types; each row brings their values.
+    Nothing becomes due before it is written: whoever looks for what is due relies on that.
     """
     names = ", ".join((*ENVELOPE, *extra))
     arrays = ", ".join(f"%b::{kind}[]" for kind in extra.values())
+    chosen = names.replace("due_at", "greatest(due_at, now)")
     sql = f"""
         INSERT INTO "{table}" ({names}, recorded_at)
-        SELECT {names}, (SELECT messaging_now()) FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names})"""
+        SELECT {chosen}, now FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names}),
+            (SELECT messaging_now() OFFSET 0) AS clock(now)"""
     values = [(*item.envelope(), *more) for item, more in rows]
     return sql, [list(column) for column in zip(*values, strict=True)]
 

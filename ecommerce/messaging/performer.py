@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 
 from . import wakeup
-from .claims import waiting
+from .claims import Since, waiting
 from .database import Connection, connect
 from .effects import THREADS, Effects
 from .leases import Leases
@@ -24,6 +24,8 @@ FINISH_SECONDS = 10.0
 """How long a stopping worker waits for the calls under way."""
 SWEEP_SECONDS = 1.0
 """How often it looks closely for intents that are due, all partitions' included."""
+LOOK_BACK_SECONDS = 20.0
+"""How often it looks for those, too, that were due long before anybody could see them."""
 RECONNECT_SECONDS = 1.0
 
 
@@ -81,7 +83,7 @@ class Performer(threading.Thread):
         listener.stop()
 
     def _perform(self, effects: list[Effects]) -> None:
-        looked = float("-inf")
+        looked = looked_back = float("-inf")
         with connect(self.alias, self.worker) as conn:
             while not self.stopping.is_set():
                 self.woken.clear()
@@ -90,6 +92,10 @@ class Performer(threading.Thread):
                 closely = time.monotonic() - looked >= SWEEP_SECONDS
                 if closely:
                     looked = time.monotonic()
+                if looked - looked_back >= LOOK_BACK_SECONDS:
+                    looked_back = looked
+                    for each in effects:
+                        each.since = Since()
                 if not self._once(effects, conn, closely=closely, asked=asked or closely):
                     self.woken.wait(SWEEP_SECONDS)
             for each in effects:
@@ -101,7 +107,7 @@ class Performer(threading.Thread):
         """Record what is finished, start what is due; return how much that was."""
         chosen = effects
         if closely:
-            due = waiting(conn, [each.service.tables for each in effects])
+            due = waiting(conn, [(each.service.tables, each.since) for each in effects])
             chosen = [e for e, is_due in zip(effects, due, strict=True) if is_due or e.in_flight]
         done = sum([each.step(conn, closely=closely, asked=asked) for each in chosen])
         if done:
