@@ -100,9 +100,14 @@ def take(
         LIMIT %b::int"""
     by_age = sorted(partitions, key=since.by_partition.__getitem__)
     ages = [since.by_partition[number] - late for number in by_age]
-    claims = _claim(conn, tables, found, (by_age, ages, max(most // 8, 4), most))
+    claims = _claim(conn, tables, found, (by_age, ages, part(most), most))
     since.seen(claims, by_age, whole=len(claims) < most)
     return claims
+
+
+def part(most: int) -> int:
+    """How many of so many intents may be of the same partition."""
+    return max(most // 8, 4)
 
 
 def take_admitted(conn: Connection, tables: ServiceTables, admitted: list[Any]) -> list[Claim]:

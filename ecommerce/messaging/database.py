@@ -21,6 +21,8 @@ from . import tenancy
 POOL_SIZE = 16
 TIMEOUT = 10.0
 """Seconds to wait for a free connection."""
+MOST_PLANS = 1000
+"""Statements that stay prepared on a connection: more than a worker has for all services."""
 
 # Kernel statements find rows by key, whatever the statistics said when the plan was made.
 SESSION = " ".join(
@@ -30,6 +32,7 @@ SESSION = " ".join(
         "enable_seqscan=off",
         "enable_hashjoin=off",
         "enable_mergejoin=off",
+        "plan_cache_mode=force_generic_plan",
         "lock_timeout=10s",
         "idle_in_transaction_session_timeout=10s",
     )
@@ -59,7 +62,9 @@ def connect(alias: str, name: str = "messaging") -> Connection:
     The server knows it by `name`: a worker's connections are ended when its leases are taken over.
     """
     parameters = _parameters(alias) | {"application_name": name}
-    return psycopg.connect(**parameters, autocommit=True)
+    conn = psycopg.connect(**parameters, autocommit=True)
+    _keep_plans(conn)
+    return conn
 
 
 def close_pools() -> None:
@@ -81,10 +86,15 @@ def _pool(alias: str) -> ConnectionPool[Connection]:
                     min_size=0,
                     max_size=POOL_SIZE,
                     timeout=TIMEOUT,
+                    configure=_keep_plans,
                     check=tenancy.tell,
                     open=True,
                 )
     return pool
+
+
+def _keep_plans(conn: Connection) -> None:
+    conn.prepared_max = MOST_PLANS
 
 
 def _parameters(alias: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ What can go wrong, and what happens:
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -64,14 +65,19 @@ class Drain:
             for names in self.names.values()
             for name in names
         }
+        self._shown_only = frozenset(
+            name
+            for name, listeners in self._listeners.items()
+            if all(handler.kind == "projects" for handler in listeners)
+        )
         known = [handler.name for handler in handlers(service.label)]
         self.leases = Leases(self.tables, worker, known)
         self.worker = worker
         self.batch: Batch | None = None
         self.sent: set[int] = set()
         """The partitions of messages that batches have sent since this was last emptied."""
-        self.effects = False
-        """Whether they asked for effects."""
+        self.effects = threading.Event()
+        """Set when they asked for effects."""
         self._singly = 0
 
     def step(self, conn: Connection, horizons: Mapping[str, int], limit: int = BATCH) -> int:
@@ -96,6 +102,13 @@ class Drain:
         if self.leases.taken_over:
             self.leases.trust_again(conn)
         return count
+
+    @property
+    def has_time(self) -> bool:
+        """Whether only read models want what was found, so that nobody's work waits for it."""
+        return self.batch is not None and all(
+            message.name in self._shown_only for message in self.batch.messages
+        )
 
     def horizons(self, by_table: Mapping[str, int]) -> dict[str, int]:
         """How far each of this service's sources can be read."""
@@ -244,7 +257,8 @@ class Drain:
             raise
         self.leases.advance(reached)
         self.sent.update(item.partition for item in work.messages)
-        self.effects = self.effects or bool(work.effects)
+        if work.effects:
+            self.effects.set()
 
     def _run(self, conn: Connection, deliveries: Sequence[Delivery], now: datetime) -> Work:
         workspace = self._workspace(deliveries)

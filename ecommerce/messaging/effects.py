@@ -21,11 +21,11 @@ from django.db import connections
 
 from . import parking
 from .admission import Admission, admission
-from .claims import CLAIM_SECONDS, LATE, PROMPT, Claim, Since, ends, take, take_admitted
+from .claims import CLAIM_SECONDS, LATE, PROMPT, Claim, Since, ends, part, take, take_admitted
 from .database import Connection
 from .delivery import Delivery, run, workspace_for
+from .drain import Drain
 from .errors import Fenced, Retry, WiringError, describe, describe_with_place
-from .leases import Leases
 from .log import Stored, outgoing
 from .messages import Message, contract_of
 from .names import carried_out_here
@@ -51,8 +51,8 @@ MOST_LOST_CLAIMS = 3
 class Effects:
     """The calls of one service in one worker.
 
-    With `leases` it takes the intents of the partitions that this worker holds, so that an order
-    stays with one worker; what waits for longer than that takes, it finds when it looks closely.
+    With the `drain` of its deliveries it takes the intents of the partitions that this worker holds,
+    so that an order stays with one worker; all others it finds when it looks closely.
     """
 
     service: ServiceConfig
@@ -61,12 +61,14 @@ class Effects:
     finished_event: threading.Event
     topics: frozenset[str] | None = None
     """What it takes, when not everything."""
-    leases: Leases | None = None
+    drain: Drain | None = None
     since: Since = field(default_factory=Since)
     in_flight: dict[Future[list[Claim]], int] = field(default_factory=dict)
     """The calls under way, and how many intents each is about."""
+    answered: bool = False
+    """Whether answers were recorded of late."""
     abroad: bool = False
-    """Whether answers have sent messages to partitions that this worker does not hold."""
+    """Whether they have sent messages to partitions that this worker does not hold."""
     _slowest: float = CALLED_SECONDS
     """Seconds that an intent took lately, at most."""
     _more: bool = True
@@ -79,16 +81,19 @@ class Effects:
         """Record the answers that are in, and start calls that are due; return how many.
 
         Looking closely finds those of all partitions, otherwise of the worker's own. Unless `asked`
-        to, it looks only when there were some the last time.
+        to, here or by the deliveries, it looks only when there may be more than the last time.
         """
         finished = self._finished()
         self._record(conn, finished)
         claims = []
         room = self._most - sum(self.in_flight.values())
+        if self.drain is not None and self.drain.effects.is_set():
+            self.drain.effects.clear()
+            asked = True
         if asked or self._more:
             claims = self._claim(conn, room, closely=closely)
+            self._more = room <= 0 or len(claims) >= (1 if self.admission else part(room))
             claims = carried_out_here(conn, self.service.tables, claims)
-            self._more = bool(claims) or room <= 0
         for each in _calls(claims, self._together):
             future = self.pool.submit(_call, each)
             self.in_flight[future] = len(each)
@@ -128,9 +133,9 @@ class Effects:
         if self.admission is not None:
             with conn.transaction():
                 return take_admitted(conn, tables, self.admission.admit(conn, most))
-        if closely or self.leases is None:
+        if closely or self.drain is None:
             return take(conn, tables, most, range(settings.MESSAGING_PARTITIONS), self.since, LATE)
-        return take(conn, tables, most, self.leases.held.keys(), self.since, PROMPT)
+        return take(conn, tables, most, self.drain.leases.held.keys(), self.since, PROMPT)
 
     def _record(self, conn: Connection, claims: Sequence[Claim]) -> None:
         """Commit the answers of claims that are still ours; the others' are dropped."""
@@ -210,7 +215,8 @@ class Effects:
                     *work.appends(tables),
                 ],
             )
-            held = self.leases.held if self.leases else ()
+            self.answered = True
+            held = self.drain.leases.held if self.drain else ()
             self.abroad = self.abroad or any(m.partition not in held for m in work.messages)
         except BaseException:
             rollback(conn)

@@ -6,6 +6,8 @@ A worker has a lane for each database, so that one which is down holds up nobody
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,8 +36,6 @@ KEEP_DAYS_SECONDS = 3600.0
 ANALYZE_SECONDS = 1.0
 DELIVERY_LOG_DAYS = 30
 RECONNECT_SECONDS = 1.0
-PATIENCE_SECONDS = 0.02
-"""How long a service waits for those before it, in the order of INSTALLED_APPS."""
 
 
 @dataclass
@@ -94,7 +94,12 @@ class Lane:
         self._keeping_days = Every(KEEP_DAYS_SECONDS)
         self._analyzing = Every(ANALYZE_SECONDS)
         self._delivered = False
-        self._waiting: dict[str, float] = {}
+        self.performing = threading.Event()
+        """Set when there are effects to perform."""
+        self.gather = 0.0
+        """Seconds for which read models wait for more to come, which is cheaper shown together."""
+        self._gathering: dict[str, float] = {}
+        """Until when services wait for more."""
         self._resting_until = float("-inf")
         self._conns: dict[str, Connection] = {}
         self._conns_abroad = abroad
@@ -122,10 +127,13 @@ class Lane:
         done = sum(self._copy(*abroad) for abroad in self._abroad)
         self._horizons = horizons(self.conn, self._logs, self._horizons)
         self._look()
-        for drain in self._turns():
-            if handled := self._deliver(drain):
-                return done + handled
-        return done + self._tails.unread
+        handled = sum([self._deliver(drain) for drain in self._ready()])
+        return done + handled + (not handled and self._tails.unread)
+
+    @property
+    def gathering_seconds(self) -> float:
+        """How long it has nothing to do but to wait for more; for ever, if it does not."""
+        return max(min(self._gathering.values(), default=math.inf) - time.monotonic(), 0.0)
 
     def _recall_horizons(self) -> None:
         """What has been reached was a horizon once. A worker that begins while somebody's lock hides
@@ -137,9 +145,14 @@ class Lane:
 
     def _look(self) -> None:
         """Ask once for all services what is new for them."""
-        drains = [each for each in self.drains if each.batch is None and each.leases.held]
+        now = time.monotonic()
+        over = [each for each in self.drains if self._gathering.get(each.name, now) <= now]
+        drains = [each for each in over if each.batch is None and each.leases.held]
         horizons = {drain.name: drain.horizons(self._horizons) for drain in drains}
         look_for(self.conn, drains, horizons, self._shared_tails())
+        for drain in over:
+            if drain.batch is None:
+                self._gathering.pop(drain.name, None)
 
     def _shared_tails(self) -> Tails | None:
         """What the services read together; None while one of them has to read in its own way."""
@@ -150,15 +163,13 @@ class Lane:
         self._tails.follow(frozenset().union(*(each.held for each in leases)), self._horizons)
         return self._tails
 
-    def _turns(self) -> list[Drain]:
-        """The services that have something to do, in the order of INSTALLED_APPS; one that has
-        waited for too long comes first."""
+    def _ready(self) -> list[Drain]:
+        """The services that have something to do now, in the order of INSTALLED_APPS."""
         now = time.monotonic()
-        ready = [each for each in self.drains if each.batch or each.leases.taken_over]
-        self._waiting = {drain.name: self._waiting.get(drain.name, now) for drain in ready}
-        late = [each for each in ready if now - self._waiting[each.name] > PATIENCE_SECONDS]
-        late.sort(key=lambda drain: self._waiting[drain.name])
-        return [*late, *(each for each in ready if each not in late)]
+        for drain in self.drains:
+            if drain.has_time and self._gathering.setdefault(drain.name, now + self.gather) > now:
+                drain.batch = None  # it looks again when there is more
+        return [each for each in self.drains if each.batch or each.leases.taken_over]
 
     def step_or_rest(self) -> int:
         """As `step`, but a failure is logged and the lane rests before it is tried again."""
@@ -212,7 +223,7 @@ class Lane:
         except Exception:
             logger.exception("%s cannot go on, trying again", drain.name)
             return 0
-        self._waiting.pop(drain.name, None)
+        self._gathering.pop(drain.name, None)
         if handled:
             self._delivered = True
             self._tell(drain)
@@ -220,14 +231,13 @@ class Lane:
 
     def _tell(self, drain: Drain) -> None:
         """Wake whoever has to go on: other workers only for partitions that are not held here."""
-        if drain.effects:
-            wakeup.wake(self.alias, "perform", elsewhere=False)
+        if drain.effects.is_set():
+            self.performing.set()
         kinds: list[wakeup.Kind] = ["show"]
         if not all(drain.sent <= each.leases.held.keys() for each in self.drains):
             kinds.append("deliver")
         wakeup.wake(self.alias, *kinds)
         drain.sent.clear()
-        drain.effects = False
 
     def _forget_batches(self) -> None:
         for drain in self.drains:

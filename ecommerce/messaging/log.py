@@ -191,7 +191,7 @@ def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) ->
     transaction of its own.
     """
     heads = ", ".join(
-        f'(SELECT last_value - (NOT is_called)::int FROM "{log}_position_seq")' for log in logs
+        f"coalesce(pg_sequence_last_value('\"{log}_position_seq\"'), 0)" for log in logs
     )
     drawn = conn.execute(f"SELECT {heads}").fetchone() or ()
     reached = {log: known.get(log, 0) for log in logs}

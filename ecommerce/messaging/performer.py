@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -14,7 +14,7 @@ from . import wakeup
 from .claims import Since, waiting
 from .database import Connection, connect
 from .effects import THREADS, Effects
-from .leases import Leases
+from .lane import Lane
 from .registry import handlers
 from .services import ServiceConfig
 
@@ -46,21 +46,15 @@ class Performer(threading.Thread):
     records the answers."""
 
     def __init__(
-        self,
-        services: Sequence[ServiceConfig],
-        worker: str,
-        stopping: threading.Event,
-        leases: Mapping[str, Leases],
-        topics: frozenset[str] | None,
+        self, lane: Lane, stopping: threading.Event, topics: frozenset[str] | None
     ) -> None:
         super().__init__(name="effects", daemon=True)
-        self.services = services
-        self.leases = leases
-        self.alias = services[0].database
-        self.worker = worker
+        self.alias = lane.alias
+        self.drains = [drain for drain in lane.drains if performing([drain.service])]
+        self.worker = lane.worker
         self.stopping = stopping
         self.topics = topics
-        self.woken = threading.Event()
+        self.woken = lane.performing
         self.asked = Asked(self.woken)
 
     def run(self) -> None:
@@ -68,8 +62,8 @@ class Performer(threading.Thread):
         listener.start()
         with ThreadPoolExecutor(THREADS, thread_name_prefix="effect") as pool:
             effects = [
-                Effects(s, self.worker, pool, self.woken, self.topics, self.leases[s.label])
-                for s in self.services
+                Effects(drain.service, self.worker, pool, self.woken, self.topics, drain)
+                for drain in self.drains
             ]
             while not self.stopping.is_set():
                 try:
@@ -110,11 +104,11 @@ class Performer(threading.Thread):
             due = waiting(conn, [(each.service.tables, each.since) for each in effects])
             chosen = [e for e, is_due in zip(effects, due, strict=True) if is_due or e.in_flight]
         done = sum([each.step(conn, closely=closely, asked=asked) for each in chosen])
-        if done:
+        if any(each.answered for each in effects):
             wakeup.wake(self.alias, "deliver", elsewhere=any(each.abroad for each in effects))
             wakeup.wake(self.alias, "show")
             for each in effects:
-                each.abroad = False
+                each.answered = each.abroad = False
         return done
 
 

@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
 """How often a worker looks for work by itself, should no notification reach it."""
+GATHER_SECONDS = 0.01
+"""How long what only read models want waits for more: little for a reader, fewer commits."""
 
 
 def worker_name() -> str:
@@ -92,12 +94,15 @@ class Worker:
         ]
         for thread in companions:
             thread.start()
+        for lane in self.lanes:
+            lane.gather = GATHER_SECONDS
         _spare_the_collector()
         logger.info("worker %s works for %s", self.name, [s.label for s in self.services])
         while not self.stopping.is_set():
             self.woken.clear()
             if not sum([lane.step_or_rest() for lane in self.lanes]):
-                self.woken.wait(SWEEP_SECONDS)
+                gathering = [lane.gathering_seconds for lane in self.lanes]
+                self.woken.wait(min(SWEEP_SECONDS, *gathering))
         for lane in self.lanes:
             lane.sign_off()
         for listener in listeners:
@@ -140,12 +145,11 @@ class Worker:
         return total
 
     def _performers(self) -> list[Performer]:
-        performers = []
-        for lane in self.lanes:
-            leases = {drain.name: drain.leases for drain in lane.drains}
-            if chosen := performing([drain.service for drain in lane.drains]):
-                performers.append(Performer(chosen, self.name, self.stopping, leases, self.topics))
-        return performers
+        return [
+            Performer(lane, self.stopping, self.topics)
+            for lane in self.lanes
+            if performing([drain.service for drain in lane.drains])
+        ]
 
     def _senders(self) -> list[SenderThread]:
         """What sends messages where a broker carries them; elsewhere lanes copy."""

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 
 from ecommerce.messaging.bus import execute
-from ecommerce.messaging.database import connect
+from ecommerce.messaging.database import Connection, connect
+from ecommerce.messaging.delivery import Work
 from ecommerce.messaging.effects import Effects
+from ecommerce.messaging.log import outgoing
+from ecommerce.messaging.registry import performer_of
+from ecommerce.messaging.rows import Workspace
 from ecommerce.messaging.services import service
 from ecommerce.values import Money
+from notifications.contracts import SendNotification
 from payments.contracts import PaymentFailed, PaymentProcessed, ProcessPayment
 from payments.gateways import Captured, Declined, SimulatedGateway
 from payments.models import SimulatedCharge
-from tests.messaging.steps import PATIENCE, written
+from tests.messaging.steps import PATIENCE, cause, written
 
 
 class Caller:
@@ -42,6 +48,27 @@ class Caller:
         started = self.start()
         self.record()
         return started
+
+
+def intend(*names: str, within: Connection | None = None) -> None:
+    """Intend to send a mail to each of these people, in a transaction of one's own or `within`."""
+    tables, handler = service("notifications").tables, performer_of(SendNotification)
+    assert handler is not None
+    work = Work("notifications", Workspace())
+    for name in names:
+        command = SendNotification(
+            order_id=f"o-{name}",
+            customer_id=name,
+            notification_id=f"n-{name}",
+            channel="email",
+            recipient=f"{name}@example.com",
+            subject="Hello",
+            text="Hello",
+        )
+        work.effects.append((outgoing(command, cause()), handler, cause().now))
+    with nullcontext(within) if within else connect("default") as conn:
+        for statement in work.writes(tables):
+            conn.execute(*statement)
 
 
 class Gateway(SimulatedGateway):

@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from ecommerce.messaging import admission
 from ecommerce.messaging.claims import CLAIM_SECONDS
 from ecommerce.messaging.database import Connection
+from ecommerce.messaging.lane import Lane
 from ecommerce.messaging.performer import Performer
 from ecommerce.messaging.policies import Policy, worth
 from ecommerce.messaging.services import service
@@ -226,7 +227,8 @@ def test_while_calls_are_held_back_a_worker_rests(
     first = caller("first")
     first.start()
     second = caller("second")
-    resting = Performer([service("payments")], "second", threading.Event(), {}, None)
+    lane = Lane("default", [service("payments")], "second", {})
+    resting = Performer(lane, threading.Event(), None)
 
     assert resting._once([second.effects], second.conn, closely=True) == 0
 

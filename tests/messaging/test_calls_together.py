@@ -20,32 +20,11 @@ from ecommerce.messaging.services import service
 from notifications.contracts import RecordNotification, SendNotification
 from notifications.gateways import ADAPTERS, Answer, Mailbox, Posting
 from notifications.models import Mail
-from tests.messaging.calls import Caller
+from tests.messaging.calls import Caller, intend
 from tests.messaging.conftest import Clock
 from tests.messaging.steps import cause, counts, fetch, in_service
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-def intend(*names: str) -> None:
-    """Intend to send a mail to each of these people."""
-    tables, handler = service("notifications").tables, performer_of(SendNotification)
-    assert handler is not None
-    work = Work("notifications", Workspace())
-    for name in names:
-        command = SendNotification(
-            order_id=f"o-{name}",
-            customer_id=name,
-            notification_id=f"n-{name}",
-            channel="email",
-            recipient=f"{name}@example.com",
-            subject="Hello",
-            text="Hello",
-        )
-        work.effects.append((outgoing(command, cause()), handler, cause().now))
-    with connect("default") as conn:
-        for statement in work.writes(tables):
-            conn.execute(*statement)
 
 
 class Watched(Mailbox):

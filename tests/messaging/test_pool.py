@@ -44,6 +44,15 @@ def test_one_that_died_a_moment_ago_fails_once(monkeypatch: pytest.MonkeyPatch) 
     assert told() == (False, tenancy.EVERY)
 
 
+def test_a_connection_keeps_the_plans_of_all_statements_that_a_worker_has() -> None:
+    with connect("default") as conn:
+        for number in range(300):
+            conn.execute(f"SELECT {number}")
+        kept = conn.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+
+    assert kept == (301,)
+
+
 def test_whoever_works_for_somebody_else_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenancy, "TOLD_SECONDS", 60)
 

@@ -160,7 +160,7 @@ def test_a_busy_tenant_delays_few_of_the_others(
     for tenant in quiet:
         write("inventory", restocked("p1", 1), tenant=tenant)
 
-    for _ in range(12):
+    for _ in range(6):
         lane.step()
 
     taken = {partition_of("busy", f"product/{event.product_id}", 64) for event in busy}

@@ -34,9 +34,9 @@ $$ SELECT hashtextextended(log, 7305431) $$;
 CREATE FUNCTION messaging_horizon(log text, known bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     drawn bigint;
-    head text := format('SELECT last_value - (NOT is_called)::int FROM %I', log || '_position_seq');
+    head regclass := quote_ident(log || '_position_seq');
 BEGIN
-    EXECUTE head INTO drawn;
+    drawn := coalesce(pg_sequence_last_value(head), 0);
     IF drawn <= known THEN
         RETURN known;
     END IF;
@@ -48,8 +48,7 @@ BEGIN
             RETURN known;
         END;
     END IF;
-    EXECUTE head INTO drawn;
-    RETURN drawn;
+    RETURN coalesce(pg_sequence_last_value(head), 0);
 END $$;
 COMMENT ON FUNCTION messaging_horizon IS
     'The position up to which a log can be read without missing a late commit; known if in doubt. '

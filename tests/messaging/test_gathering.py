@@ -1,0 +1,76 @@
+"""Read models wait a moment for more to come, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ecommerce.messaging.lane import Lane
+from ecommerce.messaging.services import service
+from inventory.models import InventoryLevel
+from tests.messaging.examples import restocked
+from tests.messaging.steps import PATIENCE, fetch, write
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    """A worker of the service whose stock levels are shown, with nothing left to do."""
+    made = Lane("default", [service("inventory")], "worker", {})
+    while made.step():
+        pass
+    yield made
+    made.disconnect()
+
+
+def shown() -> int:
+    return InventoryLevel.objects.count()
+
+
+def commits() -> int:
+    query = "SELECT count(DISTINCT delivered_at) FROM {delivery} WHERE handler LIKE '%%levels%%'"
+    ((counted,),) = fetch("inventory", query)
+    return int(counted)
+
+
+def the_moment_is_over(lane: Lane) -> None:
+    lane._gathering = dict.fromkeys(lane._gathering, time.monotonic())
+
+
+def show_two(lane: Lane) -> None:
+    """Two changes, the second after the worker has seen the first."""
+    for product in ("a", "b"):
+        write("inventory", restocked(product, 1))
+        lane.step()
+    the_moment_is_over(lane)
+    lane.step()
+    assert shown() == 2
+
+
+def test_what_comes_within_a_moment_is_shown_by_one_commit(lane: Lane) -> None:
+    lane.gather = PATIENCE
+
+    show_two(lane)
+
+    assert commits() == 1
+
+
+def test_control_without_gathering_each_costs_a_commit(lane: Lane) -> None:
+    show_two(lane)
+
+    assert commits() == 2
+
+
+def test_a_worker_that_gathers_rests_no_longer_than_that(lane: Lane) -> None:
+    lane.gather = PATIENCE
+    write("inventory", restocked("a", 1))
+
+    assert lane.step() == 0
+    assert (shown(), 0 < lane.gathering_seconds <= PATIENCE) == (0, True)
+
+    the_moment_is_over(lane)
+    assert lane.step() == 1
+    assert (shown(), lane.gathering_seconds) == (1, float("inf"))
