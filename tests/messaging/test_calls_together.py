@@ -9,20 +9,15 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ecommerce.messaging.claims import CLAIM_SECONDS
 from ecommerce.messaging.context import Context
-from ecommerce.messaging.database import connect
-from ecommerce.messaging.delivery import Work
 from ecommerce.messaging.effects import MOST_TOGETHER
 from ecommerce.messaging.errors import WiringError
-from ecommerce.messaging.log import outgoing
-from ecommerce.messaging.registry import Call, handles, performer_of, performs
-from ecommerce.messaging.rows import Workspace
-from ecommerce.messaging.services import service
+from ecommerce.messaging.registry import Call, handles, performs
 from notifications.contracts import RecordNotification, SendNotification
 from notifications.gateways import ADAPTERS, Answer, Mailbox, Posting
 from notifications.models import Mail
 from tests.messaging.calls import Caller, intend
 from tests.messaging.conftest import Clock
-from tests.messaging.steps import cause, counts, fetch, in_service
+from tests.messaging.steps import counts, fetch, in_service
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
