@@ -106,9 +106,9 @@ class Drain:
     @property
     def has_time(self) -> bool:
         """Whether only read models want what was found, so that nobody's work waits for it."""
-        return self.batch is not None and all(
-            message.name in self._shown_only for message in self.batch.messages
-        )
+        if self.batch is None or self.leases.taken_over:
+            return False
+        return all(message.name in self._shown_only for message in self.batch.messages)
 
     def horizons(self, by_table: Mapping[str, int]) -> dict[str, int]:
         """How far each of this service's sources can be read."""

@@ -15,11 +15,10 @@ from functools import partial
 
 import psycopg
 
-from . import canary, deadlines, due, redrive, schedules, timers, wakeup
+from . import deadlines, due, redrive, schedules, timers, upkeep, wakeup
 from .database import Connection, connect
 from .drain import Drain, look_for
 from .errors import Fenced
-from .idempotency import forget_expired
 from .leases import HEARTBEAT_SECONDS, hold_all
 from .log import horizons
 from .relay import Relay
@@ -32,9 +31,8 @@ logger = logging.getLogger(__name__)
 
 DUE_SECONDS = 2.0
 """How often it looks for timers, deadlines and parked deliveries that are due."""
-KEEP_DAYS_SECONDS = 3600.0
+UPKEEP_SECONDS = 3600.0
 ANALYZE_SECONDS = 1.0
-DELIVERY_LOG_DAYS = 30
 RECONNECT_SECONDS = 1.0
 
 
@@ -72,6 +70,7 @@ class Lane:
     ) -> None:
         self.alias = alias
         self.worker = worker
+        self.services = chosen
         self.drains = [Drain(service, readable(service), worker) for service in chosen]
         self._abroad = [
             (target, source, names)
@@ -91,7 +90,7 @@ class Lane:
         self._sweeps = [sweep for drain in self.drains for sweep in _sweeps(drain)]
         self._holding = Every(HEARTBEAT_SECONDS)
         self._sweeping = Every(DUE_SECONDS)
-        self._keeping_days = Every(KEEP_DAYS_SECONDS)
+        self._upkeep = Every(UPKEEP_SECONDS)
         self._analyzing = Every(ANALYZE_SECONDS)
         self._delivered = False
         self.performing = threading.Event()
@@ -120,10 +119,11 @@ class Lane:
         if self._sweeping.due():
             self._forget_batches()  # which streams are held back may change
             due.sweep(self.conn, self._sweeps)
-        if self._keeping_days.due():
-            self._keep_days()
+        if self._upkeep.due():
+            upkeep.begin_and_forget(self.conn, self.services)
         if self._delivered and self._analyzing.due():
-            self._analyze()
+            self._delivered = False
+            upkeep.count_anew(self.conn, self.services)
         done = sum(self._copy(*abroad) for abroad in self._abroad)
         self._horizons = horizons(self.conn, self._logs, self._horizons)
         self._look()
@@ -240,6 +240,7 @@ class Lane:
         drain.sent.clear()
 
     def _forget_batches(self) -> None:
+        self._gathering.clear()
         for drain in self.drains:
             drain.batch = None
 
@@ -253,46 +254,6 @@ class Lane:
                 raise
             logger.warning("cannot copy from %s to %s: %s", source.label, target.label, error)
             return 0
-
-    def _analyze(self) -> None:
-        """Let PostgreSQL count anew what has become five times as long, which also renews all plans
-        made before.
-
-        Autovacuum comes by once a minute. A shop that has just begun would find its first orders
-        by the plans for empty tables until then, hundreds of times slower.
-        """
-        self._delivered = False
-        prefixes = [f"{drain.name}\\_%" for drain in self.drains]
-        grown = self.conn.execute(
-            """SELECT relid::regclass::text FROM pg_stat_user_tables
-               JOIN pg_class ON pg_class.oid = relid
-               WHERE pg_stat_user_tables.relname LIKE ANY(%b::text[])
-                 AND n_live_tup > 50 + 4 * greatest(reltuples, 0)
-                 AND pg_has_role(relowner, 'USAGE')""",
-            (prefixes,),
-        ).fetchall()
-        if grown:
-            tables = ", ".join(name for (name,) in grown)
-            self.conn.execute(f"ANALYZE (SKIP_LOCKED) {tables}", prepare=False)
-
-    def _keep_days(self) -> None:
-        """Make the delivery logs' coming partitions; drop old ones, and answers that expired.
-
-        When a worker begins, and then every hour, the schedules are entered and a ping is sent.
-        """
-        for drain in self.drains:
-            schedules.enter(self.conn, drain.name, drain.tables)
-            canary.begin(self.conn, drain.service)
-            redrive.keep_house(self.conn, drain.service)
-            self.conn.execute(*forget_expired(drain.tables))
-            days = drain.tables.delivery._meta.db_table
-            with self.conn.transaction():  # one worker at a time: several may begin at once
-                self.conn.execute(
-                    "SELECT pg_advisory_xact_lock(messaging_log_key(%b::text))", (days,)
-                )
-                self.conn.execute(
-                    "SELECT messaging_keep_days(%b::text, 2, %b::int)", (days, DELIVERY_LOG_DAYS)
-                )
 
 
 def _connected(conns: dict[str, Connection], alias: str, worker: str) -> Connection:

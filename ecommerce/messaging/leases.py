@@ -79,6 +79,8 @@ class Leases:
     held: dict[int, Lease] = field(default_factory=dict)
     lagging: set[int] = field(default_factory=set)
     """Held partitions that are so busy that the others do not wait for them."""
+    level: dict[str, int] = field(default_factory=dict)
+    """How far each source was read for all held partitions, at least."""
     others_rest: bool = True
     """Whether these others had nothing to do when last looked."""
     certain: bool = True
@@ -94,6 +96,7 @@ class Leases:
         positions = msgspec.json.decode(renewed or "{}", type=dict[int, dict[str, int]])
         self.held = {number: self.held[number] for number in sorted(positions)}
         if not self.certain:
+            self.level.clear()
             for number, lease in self.held.items():
                 lease.positions = positions[number]
             self.certain = True
@@ -128,6 +131,8 @@ class Leases:
 
     def behind(self, source: str, horizon: int, among: Collection[int]) -> bool:
         """Whether any of these partitions has not been read up to the horizon."""
+        if self.level.get(source, -1) >= horizon:
+            return False
         return any(self.held[number].positions.get(source, 0) < horizon for number in among)
 
     def advance(self, reached: Reached) -> None:
@@ -135,6 +140,11 @@ class Leases:
         for number, lease in self.held.items():
             for source, position in reached.of(number).items():
                 lease.positions[source] = max(lease.positions.get(source, 0), position)
+        if not reached.lagging:
+            self.level |= {
+                source: max(self.level.get(source, -1), position)
+                for source, position in reached.positions.items()
+            }
 
     def complete(self, reached: Reached, touched: Collection[int]) -> list[Statement]:
         """The statements that store how far the touched partitions were read if every lease is
@@ -264,6 +274,8 @@ class Leases:
                 RETURNING number, token, positions::text, takeovers""",
             (self.worker, LEASE_SECONDS, most),
         ).fetchall()
+        if rows:
+            self.level.clear()
         for number, token, positions, takeovers in rows:
             self.held[number] = Lease(number, token, msgspec.json.decode(positions), takeovers)
 

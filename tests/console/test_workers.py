@@ -101,7 +101,7 @@ def test_a_worker_process_is_told_from_a_task(
     }
     text = operator.get(PAGE).content.decode()
     assert text.count('<td data-label="Kind">Process</td>') == 1
-    assert text.count('<td data-label="Kind">Celery task</td>') == 1
+    assert text.count('<td data-label="Kind">Task</td>') == 1
 
 
 def test_laggards_and_lost_holders_are_notable(puppet: Callable[[str], Puppet]) -> None:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from ecommerce.messaging import upkeep
 from ecommerce.messaging.database import Connection
-from ecommerce.messaging.lane import Lane
 from ecommerce.messaging.services import service
 from tests.messaging.conftest import Clock
 from tests.messaging.steps import fetch, is_blocked, until
@@ -21,37 +21,31 @@ DAY = 86_400
 KEEP = "SELECT messaging_keep_days('analytics_delivery', 2, 30)"
 
 
-def begin(name: str) -> Lane:
-    """The part of a worker that begins."""
-    return Lane("default", [service("analytics")], name, {})
-
-
 def days() -> int:
     found = "SELECT count(*) FROM pg_inherits WHERE inhparent = '{delivery}'::regclass"
     ((count,),) = fetch("analytics", found)
     return int(count)
 
 
-def test_workers_that_begin_at_once_make_the_coming_days_once(clock: Clock) -> None:
+def test_workers_that_begin_at_once_make_the_coming_days_once(
+    clock: Clock, connection: Callable[[], Connection]
+) -> None:
     # given days that nobody has made yet
     before = days()
     clock.advance(12 * DAY)
-    lanes = [begin(f"worker-{number}") for number in range(4)]
     start = threading.Barrier(4)
 
-    def keep(lane: Lane) -> None:
+    def keep(conn: Connection) -> None:
         start.wait()
-        lane._keep_days()
+        upkeep.begin_and_forget(conn, [service("analytics")])
 
     # when
     with ThreadPoolExecutor(4) as threads:
-        keeping = [threads.submit(keep, lane) for lane in lanes]
+        keeping = [threads.submit(keep, connection()) for _ in range(4)]
         for each in keeping:
             each.result()
     # then
     assert days() == before + 3
-    for lane in lanes:
-        lane.disconnect()
 
 
 def test_control_without_taking_turns_the_second_one_fails(

@@ -74,3 +74,13 @@ def test_a_worker_that_gathers_rests_no_longer_than_that(lane: Lane) -> None:
     the_moment_is_over(lane)
     assert lane.step() == 1
     assert (shown(), lane.gathering_seconds) == (1, float("inf"))
+
+
+def test_what_a_lost_worker_left_does_not_wait(lane: Lane) -> None:
+    lane.gather = PATIENCE
+    (drain,) = lane.drains
+    next(iter(drain.leases.held.values())).takeovers = 1
+    write("inventory", restocked("a", 1))
+
+    assert lane.step() == 1
+    assert (shown(), drain.leases.taken_over) == (1, False)
