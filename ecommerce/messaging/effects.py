@@ -43,8 +43,9 @@ MOST_TOGETHER = 50
 """Intents that a handler which takes several is called with at a time; as many as leave time."""
 CALLED_SECONDS = CLAIM_SECONDS / 4
 """By then the calls for what was claimed at a time should be through."""
-MOST_LOST_CLAIMS = 3
-"""How many workers may vanish during a call before it is given up."""
+MOST_LOST_CLAIMS = 5
+"""How many workers may vanish during a call before it is given up. A call that kills its worker takes
+all along that were claimed with it, so these are more than of messages, which then run alone."""
 
 
 @dataclass(eq=False)

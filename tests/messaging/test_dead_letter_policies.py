@@ -11,6 +11,7 @@ from pytest_django.fixtures import Settings
 from ecommerce.messaging import desk, redrive
 from ecommerce.messaging.claims import CLAIM_SECONDS
 from ecommerce.messaging.database import connect
+from ecommerce.messaging.effects import MOST_LOST_CLAIMS
 from ecommerce.messaging.reasons import REASONS
 from ecommerce.messaging.services import service
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay
@@ -77,7 +78,7 @@ def test_a_call_that_workers_were_lost_in_is_made_again_after_five_minutes(
 ) -> None:
     pay()
     one_caller = caller("one")
-    for _ in range(3):
+    for _ in range(MOST_LOST_CLAIMS):
         assert len(one_caller.effects._claim(one_caller.conn, 1)) == 1
         clock.advance(CLAIM_SECONDS + 1)
     one_caller.perform()

@@ -10,6 +10,7 @@ import pytest
 
 from ecommerce.messaging import registry
 from ecommerce.messaging.claims import CLAIM_SECONDS
+from ecommerce.messaging.effects import MOST_LOST_CLAIMS
 from orders.contracts import OrderReserved
 from payments.contracts import ChargeCard, RecordCharge
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay
@@ -58,7 +59,7 @@ def test_a_call_that_its_workers_do_not_survive_is_given_up(
 ) -> None:
     pay()
     one = caller("one")
-    for _ in range(3):
+    for _ in range(MOST_LOST_CLAIMS):
         assert len(one.effects._claim(one.conn, 1)) == 1
         clock.advance(CLAIM_SECONDS + 1)
 
@@ -66,7 +67,7 @@ def test_a_call_that_its_workers_do_not_survive_is_given_up(
 
     assert (gateway.calls, counts("payments")["effect"]) == (0, 0)
     ((error,),) = fetch("payments", 'SELECT error FROM "{dead}"')
-    assert "3 workers were lost during this call" in error
+    assert f"{MOST_LOST_CLAIMS} workers were lost during this call" in error
 
 
 def answer_with(function: Callable[[ChargeCard], Any]) -> None:
