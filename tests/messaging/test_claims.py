@@ -97,6 +97,7 @@ def test_beside_an_old_snapshot_a_look_does_not_wade_through_what_was_deleted(
 ) -> None:
     monkeypatch.setattr(claims, "LATE", NEVER)
     reader, conn = connection(), connection()
+    reader.execute("SET idle_in_transaction_session_timeout = 0")
     reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     reader.execute("SELECT pg_current_snapshot()")
     intend(*(f"name-{number}" for number in range(200)))
