@@ -52,7 +52,7 @@ class Since:
         oldest: dict[int, datetime] = {}
         for claim in claims:
             partition = claim.delivery.stored.partition
-            oldest[partition] = min(claim.was_due_at, oldest.get(partition, claim.was_due_at))
+            oldest[partition] = min(claim.due_at, oldest.get(partition, claim.due_at))
         if whole and claims:
             now = max(claim.claimed_at for claim in claims)
             oldest = dict.fromkeys(partitions, now) | oldest
@@ -68,12 +68,17 @@ class Claim:
     token: Any
     attempts: int
     lost: int
-    was_due_at: datetime
     claimed_at: datetime
     delivery: Delivery
     results: Any = None
     at_once: bool = True
     """Whether its answers are carried out in the commit that ends it, or go through the log."""
+
+    @property
+    def due_at(self) -> datetime:
+        """When it was due, before it was claimed."""
+        assert self.delivery.due_at is not None
+        return self.delivery.due_at
 
     @property
     def wait(self) -> float:
@@ -196,4 +201,4 @@ def _claimed(row: Sequence[Any]) -> Claim:
     except ContractError as error:
         delivery.attempt, delivery.error = parking.GIVE_UP, f"unreadable: {error}"
         delivery.reason = "unreadable"
-    return Claim(effect, token, attempts, claims - attempts - 1, due_at, now, delivery)
+    return Claim(effect, token, attempts, claims - attempts - 1, now, delivery)
