@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -50,7 +49,7 @@ class Performer(threading.Thread):
     ) -> None:
         super().__init__(name="effects", daemon=True)
         self.alias = lane.alias
-        self.drains = [drain for drain in lane.drains if performing([drain.service])]
+        self.drains = [drain for drain in lane.drains if has_effects(drain.service)]
         self.worker = lane.worker
         self.stopping = stopping
         self.topics = topics
@@ -112,6 +111,6 @@ class Performer(threading.Thread):
         return done
 
 
-def performing(chosen: Sequence[ServiceConfig]) -> list[ServiceConfig]:
-    """Those services that have effect handlers."""
-    return [s for s in chosen if any(h.kind == "performs" for h in handlers(s.label))]
+def has_effects(service: ServiceConfig) -> bool:
+    """Whether a service has effect handlers."""
+    return any(handler.kind == "performs" for handler in handlers(service.label))

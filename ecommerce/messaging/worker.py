@@ -28,7 +28,7 @@ from .lane import Lane
 from .leases import HEARTBEAT_SECONDS, TASK
 from .names import check_names
 from .partitions import check_partitions
-from .performer import FINISH_SECONDS, Performer, performing
+from .performer import FINISH_SECONDS, Performer, has_effects
 from .rebuilder import Rebuilder
 from .sender import Sender, SenderThread
 from .services import ServiceConfig, by_database, services
@@ -121,7 +121,8 @@ class Worker:
             effects = [
                 (lane, Effects(service, self.name, pool, self.woken, self.topics))
                 for lane in self.lanes
-                for service in performing([drain.service for drain in lane.drains])
+                for service in lane.services
+                if has_effects(service)
             ]
             senders = [
                 (lane, Sender(drain)) for lane in self.lanes for drain in lane.drains if publishes()
@@ -148,7 +149,7 @@ class Worker:
         return [
             Performer(lane, self.stopping, self.topics)
             for lane in self.lanes
-            if performing([drain.service for drain in lane.drains])
+            if any(has_effects(service) for service in lane.services)
         ]
 
     def _senders(self) -> list[SenderThread]:

@@ -21,7 +21,7 @@ from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.drain import Drain
 from ecommerce.messaging.effects import Effects
 from ecommerce.messaging.models import uuid7
-from ecommerce.messaging.performer import performing
+from ecommerce.messaging.performer import has_effects
 from ecommerce.messaging.relay import Relay
 from ecommerce.messaging.services import ServiceConfig, services
 from ecommerce.messaging.subscriptions import readable, subscribed_names
@@ -69,7 +69,7 @@ class Scheduler:
         self._conns = {alias: self._stack.enter_context(connect(alias)) for alias in aliases}
         pool = self._stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="effect"))
         self.effects = [
-            Effects(s, f"hand-{s.label}", pool, Event()) for s in performing(services())
+            Effects(s, f"hand-{s.label}", pool, Event()) for s in services() if has_effects(s)
         ]
         self._sources_conn = {alias: self._stack.enter_context(connect(alias)) for alias in aliases}
         self.relays = [
