@@ -27,6 +27,8 @@ from .tables import ServiceTables
 CLAIM_SECONDS = 12.0
 """How long a claim lasts; a provider's own time-out must be well below it."""
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
+TOGETHER = 1
+"""How many workers may vanish during a call that is claimed along with others like it."""
 PROMPT, LATE = timedelta(seconds=0.5), timedelta(seconds=3)
 """How long after it was due an intent appears to others, mostly and when a commit takes long."""
 
@@ -47,15 +49,13 @@ class Since:
         """Nothing was due, in any partition."""
         self.by_partition = [now] * len(self.by_partition)
 
-    def seen(self, claims: Collection[Claim], partitions: Sequence[int], *, whole: bool) -> None:
+    def seen(self, found: Found, partitions: Sequence[int], *, whole: bool) -> None:
         """These were due; of the other partitions nothing was, if the look was at the `whole`."""
-        oldest: dict[int, datetime] = {}
-        for claim in claims:
-            partition = claim.delivery.stored.partition
-            oldest[partition] = min(claim.due_at, oldest.get(partition, claim.due_at))
-        if whole and claims:
-            now = max(claim.claimed_at for claim in claims)
-            oldest = dict.fromkeys(partitions, now) | oldest
+        if found.now is None:
+            return
+        oldest = dict.fromkeys(partitions, found.now) if whole else {}
+        for partition, due_at in found.due:
+            oldest[partition] = min(due_at, oldest.get(partition, due_at))
         for partition, due_at in oldest.items():
             self.by_partition[partition] = due_at
 
@@ -68,22 +68,29 @@ class Claim:
     token: Any
     attempts: int
     lost: int
-    claimed_at: datetime
     delivery: Delivery
     results: Any = None
     at_once: bool = True
     """Whether its answers are carried out in the commit that ends it, or go through the log."""
 
     @property
-    def due_at(self) -> datetime:
-        """When it was due, before it was claimed."""
-        assert self.delivery.due_at is not None
-        return self.delivery.due_at
+    def alone(self) -> bool:
+        """Whether no other such call may be under way in its worker."""
+        return self.lost > TOGETHER
 
     @property
     def wait(self) -> float:
         """Seconds until the next attempt."""
         return float(self.delivery.retry_after[self.delivery.attempt - 1])
+
+
+@dataclass
+class Found:
+    """What a look came by: the partition and due time of each intent, and those it claimed."""
+
+    now: datetime | None
+    due: list[tuple[int, datetime]]
+    claims: list[Claim]
 
 
 def take(
@@ -93,21 +100,25 @@ def take(
     partitions: Collection[int],
     since: Since,
     late: timedelta,
+    *,
+    alone: bool,
 ) -> list[Claim]:
     """Claim intents that are due, some of each partition, so that a busy one does not stand before
-    the others; those that wait longest come first. None is missed that appears at most so `late`."""
-    found = f"""SELECT found.id, found.due_at
+    the others; those that wait longest come first. None is missed that appears at most so `late`.
+    Unless one may be claimed that must be `alone`, such are left."""
+    due = f"""SELECT found.*
         FROM unnest(%b::int[], %b::timestamptz[]) AS own(number, since), LATERAL (
-            SELECT id, due_at FROM "{tables.effect._meta.db_table}"
+            SELECT id, partition, due_at, claims - attempts AS lost
+            FROM "{tables.effect._meta.db_table}"
             WHERE partition = own.number
               AND due_at > own.since AND due_at <= (SELECT messaging_now())
             ORDER BY due_at LIMIT %b::int FOR UPDATE SKIP LOCKED) AS found
         LIMIT %b::int"""
     by_age = sorted(partitions, key=since.by_partition.__getitem__)
     ages = [since.by_partition[number] - late for number in by_age]
-    claims = _claim(conn, tables, found, (by_age, ages, part(most), most))
-    since.seen(claims, by_age, whole=len(claims) < most)
-    return claims
+    found = _claim(conn, tables, due, (by_age, ages, part(most), most), alone=alone)
+    since.seen(found, by_age, whole=len(found.due) < most)
+    return found.claims
 
 
 def part(most: int) -> int:
@@ -115,12 +126,15 @@ def part(most: int) -> int:
     return max(most // 8, 4)
 
 
-def take_admitted(conn: Connection, tables: ServiceTables, admitted: list[Any]) -> list[Claim]:
+def take_admitted(
+    conn: Connection, tables: ServiceTables, admitted: list[Any], *, alone: bool
+) -> list[Claim]:
     """Claim these intents, as far as they are due and nobody else claims them."""
-    found = f"""SELECT id, due_at FROM "{tables.effect._meta.db_table}"
+    due = f"""SELECT id, partition, due_at, claims - attempts AS lost
+        FROM "{tables.effect._meta.db_table}"
         WHERE id = ANY(%b::uuid[]) AND due_at <= messaging_now()
         ORDER BY due_at FOR UPDATE SKIP LOCKED"""
-    return _claim(conn, tables, found, (admitted,))
+    return _claim(conn, tables, due, (admitted,), alone=alone).claims
 
 
 def waiting(conn: Connection, services: Sequence[tuple[ServiceTables, Since]]) -> list[bool]:
@@ -175,25 +189,36 @@ def ends(tables: ServiceTables, claims: Sequence[Claim]) -> Iterator[Statement]:
 
 
 def _claim(
-    conn: Connection, tables: ServiceTables, found: str, values: Sequence[Any]
-) -> list[Claim]:
+    conn: Connection, tables: ServiceTables, due: str, values: Sequence[Any], *, alone: bool
+) -> Found:
     names = ", ".join(f"e.{name}" for name in ENVELOPE)
     rows = conn.execute(
-        f"""WITH due AS ({found})
-            UPDATE "{tables.effect._meta.db_table}" e
-            SET token = gen_random_uuid(), claims = claims + 1,
-                due_at = messaging_now() + make_interval(secs => %b::float8)
-            FROM due WHERE e.id = due.id
-            RETURNING e.id, e.token, e.attempts, e.claims, e.handler, due.due_at,
-                      (SELECT messaging_now()),
-                      {names}, e.recorded_at, e.redriven""",
-        (*values, CLAIM_SECONDS),
+        f"""WITH due AS ({due}),
+            mine AS (
+                SELECT id FROM due WHERE lost <= {TOGETHER}
+                UNION ALL (SELECT id FROM due WHERE lost > {TOGETHER}
+                           ORDER BY due_at LIMIT %b::int)),
+            claimed AS (
+                UPDATE "{tables.effect._meta.db_table}" e
+                SET token = gen_random_uuid(), claims = claims + 1,
+                    due_at = messaging_now() + make_interval(secs => %b::float8)
+                FROM mine WHERE e.id = mine.id
+                RETURNING e.id, e.token, e.attempts, e.handler, {names}, e.recorded_at, e.redriven)
+            SELECT (SELECT messaging_now()), due.partition, due.due_at, due.lost, claimed.*
+            FROM due LEFT JOIN claimed USING (id)""",
+        (*values, int(alone), CLAIM_SECONDS),
     ).fetchall()
-    return [_claimed(row) for row in rows]
+    return Found(
+        rows[0][0] if rows else None,
+        [(partition, due_at) for _, partition, due_at, *_ in rows],
+        [_claimed(*row[2:]) for row in rows if row[4]],
+    )
 
 
-def _claimed(row: Sequence[Any]) -> Claim:
-    effect, token, attempts, claims, name, due_at, now, *envelope, recorded_at, redriven = row
+def _claimed(
+    due_at: datetime, lost: int, effect: Any, token: Any, attempts: int, name: str, *rest: Any
+) -> Claim:
+    *envelope, recorded_at, redriven = rest
     stored = Stored(*(0, *envelope, recorded_at, DESK if redriven else ""))
     delivery = Delivery(stored, Message(), handler_named(name), attempts + 1, due_at=due_at)
     try:
@@ -201,4 +226,4 @@ def _claimed(row: Sequence[Any]) -> Claim:
     except ContractError as error:
         delivery.attempt, delivery.error = parking.GIVE_UP, f"unreadable: {error}"
         delivery.reason = "unreadable"
-    return Claim(effect, token, attempts, claims - attempts - 1, now, delivery)
+    return Claim(effect, token, attempts, lost, delivery)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -44,8 +44,8 @@ MOST_TOGETHER = 50
 CALLED_SECONDS = CLAIM_SECONDS / 4
 """By then the calls for what was claimed at a time should be through."""
 MOST_LOST_CLAIMS = 5
-"""How many workers may vanish during a call before it is given up. A call that kills its worker takes
-all along that were claimed with it, so these are more than of messages, which then run alone."""
+"""How many workers may vanish during a call before it is given up. One that kills its worker takes
+all along that were claimed with it, until it is claimed alone."""
 
 
 @dataclass(eq=False)
@@ -64,8 +64,8 @@ class Effects:
     """What it takes, when not everything."""
     drain: Drain | None = None
     since: Since = field(default_factory=Since)
-    in_flight: dict[Future[list[Claim]], int] = field(default_factory=dict)
-    """The calls under way, and how many intents each is about."""
+    in_flight: dict[Future[list[Claim]], list[Claim]] = field(default_factory=dict)
+    """The calls under way, and the intents that each is about."""
     answered: bool = False
     """Whether answers were recorded of late."""
     abroad: bool = False
@@ -87,7 +87,8 @@ class Effects:
         finished = self._finished()
         self._record(conn, finished)
         claims = []
-        room = self._most - sum(self.in_flight.values())
+        room = self._most - sum(map(len, self.in_flight.values()))
+        asked = asked or any(claim.alone for claim in finished)
         if self.drain is not None and self.drain.effects.is_set():
             self.drain.effects.clear()
             asked = True
@@ -97,7 +98,7 @@ class Effects:
             claims = carried_out_here(conn, self.service.tables, claims)
         for each in _calls(claims, self._together):
             future = self.pool.submit(_call, each)
-            self.in_flight[future] = len(each)
+            self.in_flight[future] = each
             future.add_done_callback(lambda _: self.finished_event.set())
         return len(finished) + len(claims)
 
@@ -131,12 +132,16 @@ class Effects:
         if most <= 0:
             return []
         tables = self.service.tables
+        alone = not any(claim.alone for claims in self.in_flight.values() for claim in claims)
         if self.admission is not None:
             with conn.transaction():
-                return take_admitted(conn, tables, self.admission.admit(conn, most))
+                admitted = self.admission.admit(conn, most)
+                return take_admitted(conn, tables, admitted, alone=alone)
         if closely or self.drain is None:
-            return take(conn, tables, most, range(settings.MESSAGING_PARTITIONS), self.since, LATE)
-        return take(conn, tables, most, self.drain.leases.held.keys(), self.since, PROMPT)
+            partitions: Collection[int] = range(settings.MESSAGING_PARTITIONS)
+            return take(conn, tables, most, partitions, self.since, LATE, alone=alone)
+        mine = self.drain.leases.held.keys()
+        return take(conn, tables, most, mine, self.since, PROMPT, alone=alone)
 
     def _record(self, conn: Connection, claims: Sequence[Claim]) -> None:
         """Commit the answers of claims that are still ours; the others' are dropped."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
 
 from ecommerce.messaging import registry
-from ecommerce.messaging.claims import CLAIM_SECONDS
-from ecommerce.messaging.effects import MOST_LOST_CLAIMS
+from ecommerce.messaging.claims import CLAIM_SECONDS, TOGETHER, Claim
+from ecommerce.messaging.effects import MOST_LOST_CLAIMS, Effects
 from orders.contracts import OrderReserved
 from payments.contracts import ChargeCard, RecordCharge
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay
 from tests.messaging.conftest import Clock
-from tests.messaging.steps import counts, fetch
+from tests.messaging.steps import PATIENCE, counts, fetch
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -129,3 +131,74 @@ def test_an_intent_whose_handler_is_gone_is_a_dead_letter_and_harms_no_other(
     ((stream, reason, error),) = fetch("payments", 'SELECT stream, reason, error FROM "{dead}"')
     assert (stream, reason) == ("order/bad", "unwired")
     assert "no handler is named 'payments.retired'" in error
+
+
+class Died(Exception):
+    """A worker's process is gone, before it could record anything."""
+
+
+def given_up_beside_a_deadly_call(caller: Callable[[str], Caller], clock: Clock) -> list[str]:
+    """The streams whose calls were given up, when four were claimed and one kills its worker."""
+    orders = ["deadly", "o1", "o2", "o3"]
+    for order in orders:
+        pay(order)
+    claim = Effects._claim
+
+    def claim_or_die(effects: Effects, *args: Any, **options: Any) -> list[Claim]:
+        claims = claim(effects, *args, **options)
+        for each in claims:
+            if each.delivery.stored.stream == "order/deadly" and each.lost < MOST_LOST_CLAIMS:
+                raise Died
+        return claims
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Effects, "_claim", claim_or_die)
+        for life in range(3 * MOST_LOST_CLAIMS):
+            with suppress(Died):
+                while caller(f"life-{life}").perform():
+                    pass
+            clock.advance(CLAIM_SECONDS + 1)
+    assert counts("payments")["effect"] == 0
+    return sorted(stream for (stream,) in fetch("payments", 'SELECT stream FROM "{dead}"'))
+
+
+def test_a_call_that_kills_its_workers_is_given_up_and_takes_no_other_along(
+    caller: Callable[[str], Caller], gateway: Gateway, clock: Clock
+) -> None:
+    assert given_up_beside_a_deadly_call(caller, clock) == ["order/deadly"]
+    assert sorted(answers()) == [(f"o{number}", "approved") for number in (1, 2, 3)]
+    assert gateway.calls == 3
+
+
+def test_control_claimed_together_its_neighbours_are_given_up_with_it(
+    caller: Callable[[str], Caller],
+    gateway: Gateway,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ecommerce.messaging.claims.TOGETHER", MOST_LOST_CLAIMS)
+
+    assert len(given_up_beside_a_deadly_call(caller, clock)) == 4
+    assert gateway.calls == 0
+
+
+def test_calls_that_lost_workers_are_made_one_after_another_beside_others(
+    caller: Callable[[str], Caller], gateway: Gateway, clock: Clock
+) -> None:
+    for order in ("o1", "o2", "o3"):
+        pay(order)
+    for life in range(TOGETHER + 1):
+        assert len(caller(f"life-{life}").effects._claim(caller("x").conn, 16)) == 3
+        clock.advance(CLAIM_SECONDS + 1)
+    pay("o4")
+    one, answering = caller("one"), Event()
+    gateway.before = lambda: answering.wait(PATIENCE)
+
+    assert one.start() == 2
+    pay("o5")
+    assert one.start() == 3
+    answering.set()
+    one.record()
+    assert [one.perform(), one.perform(), one.perform()] == [1, 1, 0]
+
+    assert sorted(name for name, _ in answers()) == ["o1", "o2", "o3", "o4", "o5"]
