@@ -17,7 +17,8 @@ from urllib.parse import parse_qs
 
 import psycopg
 import uuid_utils.compat
-from a2wsgi import WSGIMiddleware
+
+from ecommerce.threads import Threads
 
 FIRST_CAUSE = """(SELECT cause_id FROM orders_log WHERE stream = 'order/' || %(order)s
                  ORDER BY position LIMIT 1)"""
@@ -35,8 +36,9 @@ SUMMARY = "SELECT * FROM customers_ordersummary WHERE tenant = %b AND order_id =
 NEWEST = """SELECT * FROM customers_ordersummary WHERE tenant = %b AND created_at IS NOT NULL
             ORDER BY created_at DESC, id DESC LIMIT %b"""
 TENANT = "main"
-THREADS = 8
+THREADS = 4
 """As in `ecommerce.asgi`, which cannot be imported without the platform."""
+MOST_BYTES = 100_000
 
 Row = dict[str, Any]
 _local = threading.local()
@@ -61,17 +63,13 @@ def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
     return [body]
 
 
-_pool = WSGIMiddleware(answer, workers=THREADS)  # type: ignore[arg-type]
+_pool = Threads(answer, THREADS, MOST_BYTES)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """The same for an ASGI server, in threads as the platform's pages."""
-
-    async def received() -> Any:
-        return await receive()
-
     if scope["type"] == "http":
-        await _pool(scope, received, send)
+        await _pool(scope, receive, send)
 
 
 def _place(conn: psycopg.Connection[Any], wanted: Row) -> Row:

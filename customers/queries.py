@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 
+from ecommerce.messaging.reading import find
+
 from .models import Cart, Customer, CustomerActivity, OrderSummary, Product
 
 
@@ -106,7 +108,8 @@ def orders_of(
 
 def order_summary(tenant: str, order_id: str) -> OrderSummary | None:
     """The order with this id."""
-    return orders(tenant).filter(order_id=order_id).first()
+    found = find(OrderSummary, tenant, order_id)
+    return found if found and found.created_at else None
 
 
 def watched_state(order: OrderSummary) -> str:

@@ -6,35 +6,28 @@ of threads: its own async views are several times slower here.
 
 from __future__ import annotations
 
-from functools import partial
-
-from a2wsgi import WSGIMiddleware
-
 from ecommerce.wsgi import application as pages  # sets Django up, for what follows
 
 # isort: split
 
+from django.conf import settings
 from django.urls import get_resolver
 
+from ecommerce.threads import Message, Receive, Send, Threads
 from ecommerce.web import live
 
-THREADS = 8
-"""What waits for the database does not wait for each other."""
+THREADS = 4
+"""What waits for the database does not wait for each other. More would wait for Python's lock."""
 
-web = WSGIMiddleware(pages, workers=THREADS)  # type: ignore[arg-type]
+web = Threads(pages, THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 get_resolver().url_patterns  # noqa: B018  what can be watched is declared beside the pages
 
 
-async def application(scope: live.Message, receive: live.Receive, send: live.Send) -> None:
+async def application(scope: Message, receive: Receive, send: Send) -> None:
     """Answer one connection."""
-    if scope["type"] == "lifespan":
+    if scope["type"] != "http":
         return
     if scope["path"].startswith(live.PREFIX):
         await live.stream(scope, receive, send)
     else:
-        await web(scope, partial(_next, receive), send)  # type: ignore[arg-type]
-
-
-async def _next(receive: live.Receive) -> live.Message:
-    """What a server's `receive` gives, as a coroutine: some servers have an awaitable only."""
-    return await receive()
+        await web(scope, receive, send)

@@ -7,13 +7,13 @@ from django.urls import include, path
 from ecommerce.web import pages
 
 urlpatterns = [
+    path("", include("ecommerce.api")),
     path("", pages.landing, name="landing"),
     path("admin/", admin.site.urls),
     path("", include("customers.pages")),
     path("", include("analytics.pages")),
     path("", include("ecommerce.console.pages")),
     path("", include("ecommerce.web.metrics")),
-    path("", include("ecommerce.api")),
 ]
 if not settings.PRODUCTION:
     urlpatterns += [path("design/", pages.design, name="design")]

@@ -29,7 +29,7 @@ from .registry import Handler, handlers_of
 from .rows import Workspace
 from .services import service
 from .tables import ServiceTables
-from .transactions import load, rollback
+from .transactions import ask, rollback
 
 __all__ = ["IdempotencyRequest", "Outcome", "Response", "execute"]
 
@@ -112,11 +112,13 @@ def command_handler(command: Message | type[Message]) -> Handler:
 
 
 def _transaction(conn: Connection, request: Request) -> Outcome:
-    command_id = uuid7()
-    with conn.pipeline():
+    command_id, workspace = uuid7(), Workspace()
+    wanted = workspace.want(request.handler, request.tenant, request.command)
+    with idempotent.refused(), conn.pipeline():
         conn.execute("BEGIN")
         clock = conn.execute("SELECT messaging_now()")
         answer = idempotent.look_up(conn, request.tables, request.tenant, request.idempotency)
+        cursors = ask(conn, workspace)
     (now,) = clock.fetchone() or (None,)
     assert now is not None
     replay = idempotent.replay(answer, request.idempotency)
@@ -124,10 +126,8 @@ def _transaction(conn: Connection, request: Request) -> Outcome:
         conn.execute("COMMIT")
         return Outcome([], [], response=replay, replayed=True)
     stored = _as_stored(request, command_id, now)
-    delivery = Delivery(stored, request.command, request.handler)
-    workspace = Workspace()
-    delivery.want(workspace)
-    load(conn, workspace)
+    delivery = Delivery(stored, request.command, request.handler, wanted=wanted)
+    workspace.fetched(cursors)
     work = Work(request.handler.service, workspace)
     started = time.perf_counter_ns()
     call(delivery, work, now)

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from . import parking
+from .arrays import array
 from .burial import DESK
 from .database import Connection
 from .delivery import Delivery
@@ -115,8 +116,9 @@ def take(
             ORDER BY due_at LIMIT %b::int FOR UPDATE SKIP LOCKED) AS found
         LIMIT %b::int"""
     by_age = sorted(partitions, key=since.by_partition.__getitem__)
-    ages = [since.by_partition[number] - late for number in by_age]
-    found = _claim(conn, tables, due, (by_age, ages, part(most), most), alone=alone)
+    ages = array("timestamptz[]", [since.by_partition[number] - late for number in by_age])
+    own = array("int[]", by_age)
+    found = _claim(conn, tables, due, (own, ages, part(most), most), alone=alone)
     since.seen(found, by_age, whole=len(found.due) < most)
     return found.claims
 
@@ -147,7 +149,10 @@ def waiting(conn: Connection, services: Sequence[tuple[ServiceTables, Since]]) -
                     LIMIT 1) AS due)"""
         for tables, _ in services
     )
-    asked = [[each - LATE for each in since.by_partition] for _, since in services]
+    asked = [
+        array("timestamptz[]", [each - LATE for each in since.by_partition])
+        for _, since in services
+    ]
     now, *found = conn.execute(f"SELECT messaging_now(), {questions}", asked).fetchone() or ()
     for (_, since), is_due in zip(services, found, strict=True):
         if not is_due:

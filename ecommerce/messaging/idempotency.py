@@ -7,7 +7,8 @@ waiting; the unique constraint is the last line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,10 +17,11 @@ import msgspec
 from psycopg import Cursor
 
 from .database import Connection
-from .errors import Conflict, Invalid
+from .errors import Conflict, Fenced, Invalid
 from .models import uuid7
 from .rows import Statement, table
 from .tables import ServiceTables
+from .transactions import fenced
 
 KEEP_HOURS = 24
 
@@ -49,41 +51,45 @@ class IdempotencyRequest:
 
 def look_up(
     conn: Connection, tables: ServiceTables, tenant: str, request: IdempotencyRequest | None
-) -> tuple[Cursor[Any], Cursor[Any]] | None:
-    """Ask for the key's lock and its answer; to be sent in a pipeline."""
+) -> Cursor[Any] | None:
+    """Require the key's lock and ask for its answer; to be sent in a pipeline, in `refused`."""
     if request is None:
         return None
     scope = (tenant, request.caller, request.route, request.key)
-    lock = conn.execute(
-        "SELECT pg_try_advisory_xact_lock(hashtextextended(%b::text, 8112))", ("\x1f".join(scope),)
+    conn.execute(
+        """SELECT messaging_require(
+               pg_try_advisory_xact_lock(hashtextextended(%b::text, 8112)), 'key in use')""",
+        ("\x1f".join(scope),),
     )
-    answer = conn.execute(
+    return conn.execute(
         f"""SELECT fingerprint, status, headers, coalesce(body, personal)
             FROM "{tables.idempotency._meta.db_table}"
             WHERE tenant = %b AND caller = %b AND route = %b AND key = %b
               AND created_at > messaging_now() - make_interval(hours => %b::int)""",
         (*scope, KEEP_HOURS),
     )
-    return lock, answer
 
 
-def replay(
-    found: tuple[Cursor[Any], Cursor[Any]] | None, request: IdempotencyRequest | None
-) -> Response | None:
-    """The stored answer, or None when the request must run.
-
-    Raises Conflict while another request with the key runs, Invalid when the key was used for
-    something else.
-    """
-    if found is None or request is None:
-        return None
-    lock, answer = found
-    (locked,) = lock.fetchone() or (False,)
-    if not locked:
+@contextmanager
+def refused() -> Iterator[None]:
+    """Raise Conflict when another request with the key is still running."""
+    try:
+        with fenced():
+            yield
+    except Fenced as error:
         raise Conflict(
             "a request with this Idempotency-Key is still running; ask again",
             code="idempotency-key-in-use",
-        )
+        ) from error
+
+
+def replay(answer: Cursor[Any] | None, request: IdempotencyRequest | None) -> Response | None:
+    """The stored answer, or None when the request must run.
+
+    Raises Invalid when the key was used for something else.
+    """
+    if answer is None or request is None:
+        return None
     row = answer.fetchone()
     if row is None:
         return None

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from .arrays import by_column
 from .database import Connection
 from .log import NOWHERE, Stored
 from .names import lacking
@@ -174,7 +175,9 @@ class Leases:
                   AND p.expires_at > messaging_now()
                 RETURNING 1
             ) SELECT messaging_require(count(*) = %b::int, 'lease lost') FROM done"""
-        return [(sql, (numbers, [lease.token for lease in held], stored, self.worker, len(held)))]
+        moved = zip(numbers, [lease.token for lease in held], stored, strict=True)
+        arrays = by_column(("int[]", "bigint[]", "text[]"), moved)
+        return [(sql, (*arrays, self.worker, len(held)))]
 
     def suspect(self, conn: Connection, delivery: str) -> int:
         """Note which message is about to run alone; how often it has been tried so.

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
+from .arrays import by_column
 from .context import Context
 from .database import Connection
 from .messages import Contract, Message, contract_of, decode, encode, partition_of
@@ -39,16 +40,17 @@ ENVELOPE = (
     "actor",
     "traceparent",
 )
-ENVELOPE_ARRAYS = ", ".join(
+ENVELOPE_KINDS = [
     {
-        "message_id": "%b::uuid[]",
-        "correlation_id": "%b::uuid[]",
-        "cause_id": "%b::uuid[]",
-        "partition": "%b::int[]",
-        "contract": "%b::int[]",
-    }.get(column, "%b::text[]")
+        "message_id": "uuid[]",
+        "correlation_id": "uuid[]",
+        "cause_id": "uuid[]",
+        "partition": "int[]",
+        "contract": "int[]",
+    }.get(column, "text[]")
     for column in ENVELOPE
-)
+]
+ENVELOPE_ARRAYS = ", ".join(f"%b::{kind}" for kind in ENVELOPE_KINDS)
 NOWHERE = 2**63 - 1
 """Stands for the position of a partition that the reader does not hold."""
 
@@ -161,8 +163,8 @@ def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> Statement:
         ) END
         FROM writer, unnest({ENVELOPE_ARRAYS}, %b::int[]) WITH ORDINALITY AS u({names}, ordinal, place)
         ORDER BY place RETURNING position"""
-    columns = [list(column) for column in zip(*(m.envelope() for m in messages), strict=True)]
-    return sql, [log, *columns, ordinals]
+    rows = [(*m.envelope(), ordinal) for m, ordinal in zip(messages, ordinals, strict=True)]
+    return sql, [log, *by_column([*ENVELOPE_KINDS, "int[]"], rows)]
 
 
 def insert_with_due_time(
@@ -174,14 +176,15 @@ def insert_with_due_time(
     Nothing becomes due before it is written: whoever looks for what is due relies on that.
     """
     names = ", ".join((*ENVELOPE, *extra))
-    arrays = ", ".join(f"%b::{kind}[]" for kind in extra.values())
+    kinds = [f"{kind}[]" for kind in extra.values()]
+    arrays = ", ".join(f"%b::{kind}" for kind in kinds)
     chosen = names.replace("due_at", "greatest(due_at, now)")
     sql = f"""
         INSERT INTO "{table}" ({names}, recorded_at)
         SELECT {chosen}, now FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names}),
             (SELECT messaging_now() OFFSET 0) AS clock(now)"""
     values = [(*item.envelope(), *more) for item, more in rows]
-    return sql, [list(column) for column in zip(*values, strict=True)]
+    return sql, by_column([*ENVELOPE_KINDS, *kinds], values)
 
 
 def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:

@@ -16,6 +16,7 @@ import msgspec
 from psycopg import Cursor
 
 from . import burial
+from .arrays import by_column
 from .burial import DESK
 from .database import Connection
 from .delivery import Delivery
@@ -205,7 +206,7 @@ def _log(
     tables: ServiceTables, deliveries: Sequence[Delivery], now: datetime, worker: str
 ) -> Statement:
     log = table(tables.delivery)
-    columns = [log.by_name[name] for name in LOGGED]
+    kinds = [log.by_name[name].array for name in LOGGED]
     rows = [
         (
             d.stored.message_id,
@@ -220,11 +221,11 @@ def _log(
         for d in deliveries
     ]
     names = ", ".join(LOGGED)
-    arrays = ", ".join(f"%b::{column.array}" for column in columns)
+    arrays = ", ".join(f"%b::{kind}" for kind in kinds)
     sql = f"""
         INSERT INTO {log.name} ({names}, worker, delivered_at)
         SELECT {names}, %b::text, %b::timestamptz FROM unnest({arrays}) AS u({names})"""
-    return sql, [worker, now, *(list(values) for values in zip(*rows, strict=True))]
+    return sql, [worker, now, *by_column(kinds, rows)]
 
 
 def _microseconds(span: timedelta) -> int:

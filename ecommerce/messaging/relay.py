@@ -14,8 +14,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .arrays import by_column
 from .database import Connection
-from .log import ENVELOPE, ENVELOPE_ARRAYS, horizons
+from .log import ENVELOPE, ENVELOPE_ARRAYS, ENVELOPE_KINDS, horizons
 from .registry import handlers
 from .services import ServiceConfig
 from .transactions import transaction
@@ -106,7 +107,8 @@ def store(conn: Connection, target: ServiceConfig, source: str, rows: Copied, re
         )
         if not rows:
             return
-        positions, recorded, *envelopes = (list(column) for column in zip(*rows, strict=True))
+        kinds = ["bigint[]", "timestamptz[]", *ENVELOPE_KINDS]
+        positions, recorded, *envelopes = by_column(kinds, rows)
         conn.execute("SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))", (inbox,))
         conn.execute(
             f"""INSERT INTO "{inbox}" ({COLUMNS}, source_position, recorded_at, source)

@@ -19,6 +19,7 @@ import msgspec
 from django.db import connections, models
 from psycopg import Cursor
 
+from .arrays import array
 from .errors import NotFound, WiringError
 from .models import ReadModel, Row
 from .registry import Handler, Load, Rows
@@ -287,8 +288,7 @@ def _arrays(columns: Sequence[Column]) -> str:
 
 
 def _transposed(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> list[list[Any]]:
-    dumps: list[Callable[[Any], Any]] = [column.dump for column in columns]
     return [
-        [dump(value) for value in values] if column.json else list(values)
-        for column, dump, values in zip(columns, dumps, zip(*rows, strict=True), strict=True)
+        array(column.array, map(column.dump, values) if column.json else values)
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
     ]

@@ -20,9 +20,8 @@ import os
 import select
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 import psycopg
@@ -32,10 +31,8 @@ from django.core import signing
 from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.services import service
 from ecommerce.messaging.wakeup import CHANNEL
+from ecommerce.threads import Message, Receive, Send
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Key = tuple[str, str]
 """A tenant, and the id of one of its rows."""
 Sample = Callable[[Sequence[Key]], Iterable[tuple[str, str, str]]]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from csp.constants import HEADER as POLICY_HEADER
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +19,9 @@ from .correlation import HEADER, correlation_of
 from .problems import MEDIA_TYPE, problem
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
+
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+"""The policy of an answer that is no page."""
 
 
 class RequestContext:
@@ -76,6 +80,14 @@ class TenantOfPage:
 class ContentPolicy(CSPMiddleware):
     """The policy of our own pages; those of libraries get what CONTENT_SECURITY_POLICY_FOR says of
     their addresses."""
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        if response.get("Content-Type", "").startswith(("application/json", MEDIA_TYPE)):
+            response[POLICY_HEADER] = NOTHING
+            return response
+        return super().process_response(request, response)
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, *args: Any, **options: Any

@@ -16,7 +16,7 @@ from tests.customers import examples
 from tests.customers.examples import LOCAL, created
 from tests.projecting import NOW
 
-pytestmark = [pytest.mark.django_db, pytest.mark.urls("ecommerce.api")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls("ecommerce.api")]
 
 Hear = Callable[..., None]
 SignIn = Callable[..., Client]

@@ -15,7 +15,7 @@ from ecommerce.web import Paging, page
 from tests.customers import examples
 from tests.customers.examples import LOCAL, created
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 Hear = Callable[..., None]
 
