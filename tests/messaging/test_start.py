@@ -65,3 +65,27 @@ def test_a_worker_does_not_start_when_the_code_has_lost_a_handler() -> None:
 
     assert ended.returncode == 1
     assert "CommandError: the code has no handler named analytics.gone" in ended.stderr
+
+
+LATER = {"amqp", "argon2", "billiard", "celery", "granian", "kombu", "prometheus_client", "redis"}
+"""Libraries that only some processes need; the largest would double what a command takes to start."""
+PAGES = {"ecommerce.urls", "ecommerce.api", "ecommerce.console.pages", "customers.pages"}
+
+
+def imported(command: str) -> set[str]:
+    """Every module that a command loads."""
+    run = f"import sys, manage; sys.argv[1:] = ['{command}']; manage.main(); "
+    ended = start("-c", run + "print(*sys.modules, file=sys.stderr)")
+    assert ended.returncode == 0, ended.stderr
+    return set(ended.stderr.splitlines()[-1].split())
+
+
+def test_a_command_imports_neither_celery_nor_servers_nor_pages() -> None:
+    found = imported("help")
+
+    assert {"django", "orders.handlers", "ecommerce.messaging.checks"} <= found
+    assert (LATER | PAGES) & found == set()
+
+
+def test_control_with_the_pages_a_command_imports_them() -> None:
+    assert imported("check") >= {"ecommerce.urls", "ecommerce.api"}
