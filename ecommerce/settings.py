@@ -243,6 +243,8 @@ MESSAGING_PUBLISH = "ecommerce.celery.publish" if MESSAGING_TRANSPORT == "celery
 WORKER_SERVICES = _list("WORKER_SERVICES")
 if _unknown := sorted(set(WORKER_SERVICES) - set(SERVICES)):
     raise ImproperlyConfigured(f"WORKER_SERVICES names {_unknown}. There are {SERVICES}.")
+# The topics of the calls that workers of this machine make; all, when none is named.
+WORKER_TOPICS = _list("WORKER_TOPICS")
 MESSAGING_POLICIES = "ecommerce.policies.POLICIES"
 # What policies know this installation by, such as staging.
 MESSAGING_ENVIRONMENT = os.environ.get("MESSAGING_ENVIRONMENT") or ENVIRONMENT
@@ -395,7 +397,10 @@ UNFOLD = {
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "") or "redis://localhost:6379/0"
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE = {"drain": {"task": "messaging.drain", "schedule": 1.0}}
+CELERY_BEAT_SCHEDULE = {
+    "drain": {"task": "messaging.drain", "schedule": 1.0},
+    "errands": {"task": "messaging.errands", "schedule": 5.0},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
