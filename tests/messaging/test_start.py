@@ -20,7 +20,7 @@ GRANIAN = ("-m", "granian", "--port", "0", "--interface")
 def start(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a process to its end. One that starts well is told to end after a while."""
     return subprocess.run(
-        ["timeout", "30", sys.executable, *arguments],
+        ["timeout", "100", sys.executable, *arguments],
         cwd=settings.BASE_DIR,
         env=os.environ | variables,
         capture_output=True,
