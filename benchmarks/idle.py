@@ -1,23 +1,28 @@
-"""What a worker costs that has nothing to do.
+"""What a worker costs that has nothing to do, and a command until it begins.
 
-One worker in a shop without a backlog, watched on a server with pg_stat_statements.
+One worker in a shop without a backlog, watched on a server with pg_stat_statements. Commands run five
+times each: `help` is what all need to start, `check` loads the pages and asks every check.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 from ecommerce.embedded import places
 
 from . import profiling
 from .options import Options
-from .report import Table
+from .report import Table, spread
 from .runs import SHOP, Meter, clone
 from .server import Server
-from .workers import working
+from .workers import ROOT, working
 
 SHOWN = 10
 SETTLING_SECONDS = 3.0
+STARTS = 5
+COMMANDS = ("help", "check")
 TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
 
 
@@ -49,4 +54,21 @@ def measure(server: Server, options: Options) -> list[Table]:
     return [
         Table("One idle worker", ("", ""), figures),
         Table("What it asks most", ("statement", "a second"), asked),
+        Table(
+            "How long a command takes",
+            ("", "seconds"),
+            [(f"`manage.py {command}`", _started(command, options)) for command in COMMANDS],
+        ),
     ]
+
+
+def _started(command: str, options: Options) -> str:
+    """The median of some starts, with the shortest and the longest."""
+    took = []
+    for _ in range(options.sized(STARTS, 1)):
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "manage.py", command], cwd=ROOT, capture_output=True, check=True
+        )
+        took.append(time.monotonic() - began)
+    return spread(took, 2)

@@ -14,11 +14,12 @@ import time
 from contextlib import suppress
 
 from celery import Celery
+from celery.signals import beat_init, worker_init
 from django.conf import settings
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 
-from ecommerce.messaging.errors import BrokerAway
+from ecommerce.messaging.errors import BrokerAway, WiringError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecommerce.settings")
 
@@ -53,8 +54,20 @@ def _errors() -> tuple[type[BaseException], ...]:
         return (*unconnected.connection_errors, *unconnected.channel_errors)
 
 
+def _refuse_mistakes(**_: object) -> None:
+    """End the process when its wiring is wrong: Celery logs the errors of signals, and goes on."""
+    from ecommerce.messaging.checks import refuse_mistakes  # needs Django, which Celery sets up
+
+    try:
+        refuse_mistakes()
+    except WiringError as error:
+        raise SystemExit(str(error)) from error
+
+
 app.conf.task_queues = _queues()
 app.autodiscover_tasks()
+worker_init.connect(_refuse_mistakes)
+beat_init.connect(_refuse_mistakes)
 
 ERRORS: tuple[type[BaseException], ...] = (OSError, KombuError, *_errors())
 

@@ -6,6 +6,7 @@ hosts and a database, and sends cookies over HTTPS only. Durations are in second
 
 import os
 import sys
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,8 @@ MESSAGING_PUBLISH = "ecommerce.celery.publish" if MESSAGING_TRANSPORT == "celery
 WORKER_SERVICES = _list("WORKER_SERVICES")
 if _unknown := sorted(set(WORKER_SERVICES) - set(SERVICES)):
     raise ImproperlyConfigured(f"WORKER_SERVICES names {_unknown}. There are {SERVICES}.")
+# The topics of the calls that workers of this machine make; all, when none is named.
+WORKER_TOPICS = _list("WORKER_TOPICS")
 MESSAGING_POLICIES = "ecommerce.policies.POLICIES"
 # What policies know this installation by, such as staging.
 MESSAGING_ENVIRONMENT = os.environ.get("MESSAGING_ENVIRONMENT") or ENVIRONMENT
@@ -393,9 +396,20 @@ UNFOLD = {
 # Celery carries wake-ups, and messages between databases that no process reaches both of. The logs
 # hold the truth, so a task may be lost, late or repeated.
 
+
+def _refuse_missing(library: str, extra: str) -> None:
+    if find_spec(library) is None:
+        raise ImproperlyConfigured(
+            f"CELERY_BROKER_URL needs a library that is not installed: pip install 'kombu[{extra}]'"
+        )
+
+
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "") or "redis://localhost:6379/0"
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE = {"drain": {"task": "messaging.drain", "schedule": 1.0}}
+CELERY_BEAT_SCHEDULE = {
+    "drain": {"task": "messaging.drain", "schedule": 1.0},
+    "errands": {"task": "messaging.errands", "schedule": 5.0},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -438,8 +452,12 @@ elif CELERY_BROKER_URL.startswith("amqp"):
             f"RABBITMQ_QUEUE_TYPE is {RABBITMQ_QUEUE_TYPE!r}. Use classic or quorum."
         )
     CELERY_TASK_DEFAULT_QUEUE_TYPE = CELERY_TASK_CREATE_MISSING_QUEUE_TYPE = RABBITMQ_QUEUE_TYPE
-elif CELERY_BROKER_URL.startswith(("sqs", "azureservicebus")):
+elif CELERY_BROKER_URL.startswith("sqs"):
+    _refuse_missing("boto3", "sqs")
     CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60, "wait_time_seconds": 5}
+elif CELERY_BROKER_URL.startswith("azureservicebus"):
+    _refuse_missing("azure", "azureservicebus")
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"peek_lock_seconds": 60, "wait_time_seconds": 5}
 
 # Logs: one JSON object a line in production, readable in development
 

@@ -12,4 +12,8 @@ from django.core.wsgi import get_wsgi_application
 from ecommerce.messaging import tenancy
 
 application = get_wsgi_application()
+
+from ecommerce.messaging.checks import refuse_mistakes  # noqa: E402  needs what is set up above
+
+refuse_mistakes()
 tenancy.confine()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.core import checks as django_checks
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
@@ -12,9 +11,8 @@ class MessagingConfig(AppConfig):
     verbose_name = "Messaging"
 
     def ready(self) -> None:
-        from . import checks, partitions, policies, tenancy
+        from . import checks, partitions, tenancy
 
         checks.register()
-        django_checks.register(policies.check_policies)
         post_migrate.connect(partitions.after_migrate, dispatch_uid="messaging.partitions")
         connection_created.connect(tenancy.watch, dispatch_uid="messaging.tenancy")

@@ -41,16 +41,30 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.db.models import UniqueConstraint
 
-from . import declarations
+from . import declarations, policies
+from .errors import WiringError
 from .messages import Message, contract_of, contracts
 from .models import ReadModel, Row
 from .registry import Handler, Later, handlers, handlers_of
 from .services import services
 
+TAG = "messaging"
+
 
 def register() -> None:
-    """Make `manage.py check`, and with it every command, look at the wiring."""
-    checks.register(check_wiring)
+    """Make `manage.py check`, and with it every command, look at the wiring and the policies."""
+    checks.register(check_wiring, TAG)
+    checks.register(policies.check_policies, TAG)
+
+
+def refuse_mistakes() -> None:
+    """Ask these checks in a process that no command of `manage.py` starts: a web server, Celery.
+
+    Raises WiringError with all that is wrong.
+    """
+    found = [f for f in checks.run_checks(tags=[TAG]) if f.is_serious() and not f.is_silenced()]
+    if found:
+        raise WiringError(" ".join(sorted(f"{mistake.id}: {mistake.msg}" for mistake in found)))
 
 
 def check_wiring(**_: Any) -> list[CheckMessage]:

@@ -145,13 +145,21 @@ def declared() -> tuple[Policy, ...]:
     return tuple(policies)
 
 
+def topics() -> set[str]:
+    """What workers may be told to take."""
+    return {DEFAULT_TOPIC, *(policy.topic for policy in declared())}
+
+
 def check_policies(**_: Any) -> list[CheckMessage]:
     """Whether the list can be meant, for `manage.py check` and every command."""
     try:
-        declared()
+        unknown = sorted(set(settings.WORKER_TOPICS) - topics())
     except (WiringError, ContractError) as error:
         hint = "See the module that MESSAGING_POLICIES names."
         return [Error(f"{error}.", hint=hint, id="messaging.E030")]
+    if unknown:
+        hint = f"There are {sorted(topics())}."
+        return [Error(f"WORKER_TOPICS names {unknown}.", hint=hint, id="messaging.E031")]
     return []
 
 

@@ -1,5 +1,5 @@
-"""The thread of a worker that does what people ask for besides messages, one thing at a time: rebuilds,
-and the errands of applications that the kernel does not know."""
+"""What people ask of workers besides messages, one thing at a time: rebuilds, and the errands of
+applications that the kernel does not know. A thread of `runworker` looks for it, or a Celery task."""
 
 from __future__ import annotations
 
@@ -41,18 +41,22 @@ class Rebuilder(threading.Thread):
 
     def run(self) -> None:
         while not self.stopping.wait(LOOK_SECONDS):
-            for alias in sorted({service.database for service in self.services}):
-                try:
-                    self.look(alias)
-                except Exception:
-                    logger.exception("a look for rebuilds in %s failed", alias)
-            for look in _errands:
-                try:
-                    look(self.stopping)
-                except Exception:
-                    logger.exception("an errand failed")
-                finally:
-                    connections.close_all()
+            self.look_everywhere()
+
+    def look_everywhere(self) -> None:
+        """Do all that is asked for now; what fails is logged and holds up nothing else."""
+        for alias in sorted({service.database for service in self.services}):
+            try:
+                self.look(alias)
+            except Exception:
+                logger.exception("a look for rebuilds in %s failed", alias)
+        for look in _errands:
+            try:
+                look(self.stopping)
+            except Exception:
+                logger.exception("an errand failed")
+            finally:
+                connections.close_all()
 
     def look(self, alias: str) -> None:
         """Run what is requested in one database, and see to what the dead have left."""

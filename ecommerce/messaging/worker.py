@@ -52,7 +52,8 @@ class Worker:
     """Carries out the work of some services, or of all, until `stop` is called.
 
     One that is given topics performs effects of these only; it delivers messages all the same.
-    Without names it works for `settings.WORKER_SERVICES`; when that is empty, too, for all.
+    Without names it works for `settings.WORKER_SERVICES`, without topics it takes
+    `settings.WORKER_TOPICS`; when these are empty, too, all.
     Raises WiringError when the code does not fit the database: see `names` and `partitions`. Raises
     DatabaseAway when it cannot be reached; a worker that has begun lives through that.
     """
@@ -61,7 +62,7 @@ class Worker:
         self, names: Sequence[str] | None = None, topics: Sequence[str] | None = None
     ) -> None:
         self.name = worker_name()
-        self.topics = None if topics is None else frozenset(topics)
+        self.topics = frozenset(topics or settings.WORKER_TOPICS) or None
         chosen = names or settings.WORKER_SERVICES
         self.services = [s for s in services() if not chosen or s.label in chosen]
         check_reachable(self.services)

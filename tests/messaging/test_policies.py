@@ -186,6 +186,14 @@ def test_a_list_that_does_not_exist_is_found_at_start(declare: Declare, settings
     assert "MESSAGING_POLICIES is 'tests.messaging.declaring.NOTHING'" in error.msg
 
 
+def test_a_topic_that_no_policy_has_is_found_at_start(declare: Declare, settings: Settings) -> None:
+    declare(Policy(name="mail", topic="slow"))
+    settings.WORKER_TOPICS = ["slow", "default", "typo"]
+
+    (error,) = check_policies()
+    assert (error.id, error.msg) == ("messaging.E031", "WORKER_TOPICS names ['typo'].")
+
+
 def test_the_shops_own_list_is_in_order() -> None:
     assert check_policies() == []
 

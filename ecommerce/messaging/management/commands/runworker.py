@@ -14,8 +14,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
+from ecommerce.messaging import policies
 from ecommerce.messaging.errors import DatabaseAway, WiringError
-from ecommerce.messaging.policies import DEFAULT_TOPIC, declared
 from ecommerce.messaging.services import services
 from ecommerce.messaging.worker import Worker
 
@@ -73,7 +73,7 @@ def _topics(given: str | None) -> list[str] | None:
     if given is None:
         return None
     names = [name.strip() for name in given.split(",") if name.strip()]
-    known = {DEFAULT_TOPIC, *(policy.topic for policy in declared())}
+    known = policies.topics()
     if not names or not known.issuperset(names):
         raise CommandError(f"no policy has such a topic as {given!r}; there are {sorted(known)}")
     return names
