@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -29,7 +30,7 @@ from .database import Connection
 from .delivery import Delivery, TooManyFailures, Work, run, workspace_for
 from .errors import ContractError, Fenced, describe
 from .leases import Leases, Reached
-from .log import Stored
+from .log import Appended, Stored
 from .messages import contract_named
 from .registry import handlers, handlers_of
 from .rows import Statement, Workspace
@@ -76,6 +77,8 @@ class Drain:
         self.batch: Batch | None = None
         self.sent: set[int] = set()
         """The partitions of messages that batches have sent since this was last emptied."""
+        self.appended: deque[Appended] = deque()
+        """What batches and effects have appended to the log since this was last emptied."""
         self.effects = threading.Event()
         """Set when they asked for effects."""
         self._singly = 0
@@ -243,9 +246,8 @@ class Drain:
                 *work.writes(self.tables),
                 *parking.settle(self.tables, deliveries, now, self.worker),
                 *self.leases.complete(reached, self._touched(deliveries)),
-                *work.appends(self.tables),
             ]
-            commit(conn, statements)
+            self.appended += commit(conn, statements, work.appends(self.tables))
         except Fenced as error:
             rollback(conn)
             self.leases.held.clear()

@@ -213,14 +213,13 @@ class Effects:
                     work.take(answer.result, claim.handler, claim.stored.context(now))
             carried_out = [claim.delivery for claim in claims]
             carried_out += [delivery for delivery in deliveries if delivery.error is None]
-            commit(
-                conn,
-                [
-                    *work.writes(tables),
-                    *parking.record_effects(tables, carried_out, now, self.worker),
-                    *work.appends(tables),
-                ],
-            )
+            statements = [
+                *work.writes(tables),
+                *parking.record_effects(tables, carried_out, now, self.worker),
+            ]
+            appended = commit(conn, statements, work.appends(tables))
+            if self.drain is not None:
+                self.drain.appended += appended
             self.answered = True
             held = self.drain.leases.held if self.drain else ()
             self.abroad = self.abroad or any(m.partition not in held for m in work.messages)

@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,7 +20,7 @@ from .database import Connection, connect
 from .drain import Drain, look_for
 from .errors import Fenced
 from .leases import HEARTBEAT_SECONDS, hold_all
-from .log import horizons
+from .log import Appended, horizons, horizons_after
 from .relay import Relay
 from .services import ServiceConfig, services
 from .subscriptions import readable, subscribed_names
@@ -125,6 +125,7 @@ class Lane:
             self._delivered = False
             upkeep.count_anew(self.conn, self.services)
         done = sum(self._copy(*abroad) for abroad in self._abroad)
+        self._horizons = horizons_after(self._horizons, self._appended())
         self._horizons = horizons(self.conn, self._logs, self._horizons)
         self._look()
         handled = sum([self._deliver(drain) for drain in self._ready()])
@@ -134,6 +135,12 @@ class Lane:
     def gathering_seconds(self) -> float:
         """How long it has nothing to do but to wait for more; for ever, if it does not."""
         return max(min(self._gathering.values(), default=math.inf) - time.monotonic(), 0.0)
+
+    def _appended(self) -> Iterator[Appended]:
+        """What this worker's deliveries and effects have appended of late."""
+        for drain in self.drains:
+            while drain.appended:
+                yield drain.appended.popleft()
 
     def _recall_horizons(self) -> None:
         """What has been reached was a horizon once. A worker that begins while somebody's lock hides

@@ -10,7 +10,7 @@ Neither waits for writers that have not reached their INSERT, nor for any other 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,8 @@ ENVELOPE_KINDS = [
     for column in ENVELOPE
 ]
 ENVELOPE_ARRAYS = ", ".join(f"%b::{kind}" for kind in ENVELOPE_KINDS)
+Appended = tuple[str, list[int]]
+"""A log, and the positions that a commit gave to the messages it appended."""
 NOWHERE = 2**63 - 1
 """Stands for the position of a partition that the reader does not hold."""
 
@@ -206,6 +208,17 @@ def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) ->
             cursors.append(conn.execute(sql, (log, reached[log])))
             pipeline.sync()
         reached.update((log, c.fetchall()[0][0]) for log, c in zip(grown, cursors, strict=True))
+    return reached
+
+
+def horizons_after(known: Mapping[str, int], appended: Iterable[Appended]) -> dict[str, int]:
+    """The horizons after commits that are known: one whose positions come next to a horizon moves
+    it, since nobody else's can lie before them. So the database need not be asked."""
+    reached = dict(known)
+    for log, positions in sorted(appended):
+        before = reached.get(log, 0)
+        if (positions[0], positions[-1]) == (before + 1, before + len(positions)):
+            reached[log] = positions[-1]
     return reached
 
 

@@ -11,6 +11,7 @@ from psycopg import Cursor
 
 from .database import Connection
 from .errors import Fenced
+from .log import Appended
 from .rows import Statement, Workspace
 
 ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
@@ -50,12 +51,20 @@ def ask(conn: Connection, workspace: Workspace) -> list[Cursor[tuple[Any, ...]]]
     return [conn.execute(*select, binary=True) for select in workspace.selects()]
 
 
-def commit(conn: Connection, statements: Sequence[Statement]) -> None:
-    """Send statements and COMMIT in one round trip. Raises Fenced when a fence among them fails."""
+def commit(
+    conn: Connection, statements: Sequence[Statement], appends: Sequence[Statement]
+) -> list[Appended]:
+    """Send statements and COMMIT in one round trip, what appends to logs last; return what that
+    appended. Raises Fenced when a fence among them fails."""
     with fenced(), conn.pipeline():
         for statement in statements:
             conn.execute(*statement)
+        cursors = [conn.execute(*statement) for statement in appends]
         conn.execute("COMMIT")
+    return [
+        (statement[1][0], [position for (position,) in cursor.fetchall()])
+        for statement, cursor in zip(appends, cursors, strict=True)
+    ]
 
 
 @contextmanager

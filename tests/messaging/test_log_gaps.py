@@ -7,7 +7,7 @@ are drawn at the INSERT; transactions commit in another order.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -51,10 +51,14 @@ class LogReader:
     def __init__(self, conn: Connection) -> None:
         self.conn, self.position = conn, 0
         self.got: list[Message] = []
+        self.own: list[log.Appended] = []
+        """What the reader's own process has committed."""
 
     def __call__(self) -> list[str]:
         table = "orders_log"
-        upto = log.horizons(self.conn, [table], {table: self.position})[table]
+        known = log.horizons_after({table: self.position}, self.own)
+        upto = log.horizons(self.conn, [table], known)[table]
+        self.own.clear()
         names = ["inventory.ReserveInventory", "orders.OrderReserved"]
         rows = self.conn.execute(*log.read(table, [self.position] * 64, upto, names, 10_000))
         self.got += [log.stored("orders", row).message() for row in rows]
@@ -109,6 +113,59 @@ def test_a_lower_position_that_commits_later_is_not_lost(connection: Connect, re
 def test_control_without_the_lock_it_is_lost(connection: Connect, read: Reader) -> None:
     with replaced_function(connection(), "messaging_horizon", NO_HORIZON):
         assert lower_position_commits_last(connection, read) == ["drawn second"]
+
+
+NOT_TO_BE_ASKED = """
+    CREATE OR REPLACE FUNCTION messaging_horizon(log text, known bigint)
+    RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE 'asked'; END $$"""
+
+
+def test_what_a_process_committed_itself_it_reads_without_asking(connection: Connect) -> None:
+    conn, read = connection(), LogReader(connection())
+    read.position = head(conn)
+    with replaced_function(connection(), "messaging_horizon", NOT_TO_BE_ASKED):
+        for name in ("first", "second"):
+            with conn.transaction():
+                read.own.append(("orders_log", append(conn, "orders", reserve(name))))
+
+        assert read() == ["first", "second"]
+
+
+def own_commit_behind_an_open_one(connection: Connect) -> list[str]:
+    early, own, read = connection(), connection(), LogReader(connection())
+    read.position = head(own)
+    early.execute("BEGIN")
+    append(early, "orders", reserve("drawn first"))
+    with own.transaction():
+        read.own.append(("orders_log", append(own, "orders", reserve("own"))))
+    read()
+    early.execute("COMMIT")
+    return read()
+
+
+def test_an_own_commit_does_not_hide_what_lies_before_it(connection: Connect) -> None:
+    assert own_commit_behind_an_open_one(connection) == ["drawn first", "own"]
+
+
+def test_control_reading_up_to_ones_own_commit_loses_what_lies_before_it(
+    connection: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def up_to_the_last(
+        known: Mapping[str, int], appended: Iterable[log.Appended]
+    ) -> dict[str, int]:
+        return {**known, **{name: positions[-1] for name, positions in appended}}
+
+    monkeypatch.setattr(log, "horizons_after", up_to_the_last)
+
+    assert own_commit_behind_an_open_one(connection) == ["own"]
+
+
+def head(conn: Connection) -> int:
+    """The last position that was drawn; nobody writes meanwhile."""
+    (position,) = conn.execute(
+        "SELECT coalesce(pg_sequence_last_value('orders_log_position_seq'), 0)"
+    ).fetchone() or (0,)
+    return int(position)
 
 
 def test_an_older_transaction_may_write_the_same_stream_later(
@@ -207,6 +264,8 @@ def test_eight_writers_and_a_reader_lose_and_reorder_nothing(
         assert numbers == list(range(200))
 
 
+OWN = 2
+"""How many of the writers belong to the reader's process."""
 STEPS = st.tuples(st.integers(0, 3), st.sampled_from(["write", "commit", "roll back", "read"]))
 
 
@@ -222,13 +281,15 @@ def test_any_interleaving_of_writers_and_readings_gives_each_stream_in_order(
     read = LogReader(connection())
     conns = [connection() for _ in range(4)]
     open_: dict[int, list[str]] = {}
+    positions: dict[int, list[int]] = {}
     committed: dict[int, list[str]] = {writer: [] for writer in range(4)}
     for number, (writer, step) in enumerate(steps):
         if step == "write":
             if writer not in open_:
                 conns[writer].execute("BEGIN")
             order = f"{writer}/{number}"
-            append(conns[writer], "orders", reserve(order))
+            drawn = append(conns[writer], "orders", reserve(order))
+            positions[writer] = [*positions.get(writer, []), *drawn]
             open_.setdefault(writer, []).append(order)
         elif step == "read":
             read()
@@ -236,6 +297,9 @@ def test_any_interleaving_of_writers_and_readings_gives_each_stream_in_order(
             conns[writer].execute("COMMIT" if step == "commit" else "ROLLBACK")
             written = open_.pop(writer)
             committed[writer] += written if step == "commit" else []
+            drawn = positions.pop(writer)
+            if step == "commit" and writer < OWN:
+                read.own.append(("orders_log", drawn))
     for conn in conns:
         conn.close()
 
