@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
-from ecommerce.messaging import lane
+from ecommerce.messaging import lane, upkeep
 from ecommerce.messaging import worker as worker_module
-from ecommerce.messaging.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Reached
+from ecommerce.messaging.leases import (
+    FORGET_WORKER_SECONDS,
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    Reached,
+)
+from ecommerce.messaging.services import service
 from ecommerce.messaging.worker import Worker, worker_name
 from tests.messaging.conftest import Clock
 from tests.messaging.steps import Puppet, fetch, until
@@ -163,6 +169,36 @@ def test_a_takeover_changes_the_token_so_the_old_owner_cannot_renew(
 
 def test_a_name_is_never_used_by_two_process_starts() -> None:
     assert len({worker_name() for _ in range(100)}) == 100
+
+
+def test_workers_that_left_or_died_are_forgotten_after_a_minute(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    left, dead, alive = puppet("analytics"), puppet("analytics"), puppet("analytics")
+    settle(left, dead, alive)
+    left.release()
+
+    def kept_after(seconds: float) -> set[str]:
+        clock.advance(seconds)
+        alive.hold()
+        upkeep.begin_and_forget(alive.conn, [service("analytics")])
+        return {name for (name,) in fetch("analytics", 'SELECT name FROM "{worker}"')}
+
+    assert kept_after(FORGET_WORKER_SECONDS - 1) == {"worker-1", "worker-2", "worker-3"}
+    assert kept_after(2) == {"worker-3"}
+
+
+def test_however_many_die_one_after_another_the_next_forgets_them(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    for _ in range(5):
+        puppet("analytics").hold()
+        clock.advance(FORGET_WORKER_SECONDS + 1)
+        begun = lane.Lane("default", [service("analytics")], "next", {})
+        begun.step()
+        begun.disconnect()
+
+        assert fetch("analytics", 'SELECT name FROM "{worker}"') == [("next",)]
 
 
 def test_positions_move_with_the_partition(puppet: Callable[..., Puppet], clock: Clock) -> None:
