@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ecommerce.messaging import lane, upkeep
 from ecommerce.messaging import worker as worker_module
+from ecommerce.messaging.database import Connection
 from ecommerce.messaging.leases import (
     FORGET_WORKER_SECONDS,
     HEARTBEAT_SECONDS,
@@ -19,7 +21,8 @@ from ecommerce.messaging.leases import (
 from ecommerce.messaging.services import service
 from ecommerce.messaging.worker import Worker, worker_name
 from tests.messaging.conftest import Clock
-from tests.messaging.steps import Puppet, fetch, until
+from tests.messaging.examples import restocked
+from tests.messaging.steps import Altered, Puppet, fetch, until, write
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -233,3 +236,46 @@ def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(
         heart.join()
 
     assert set(owners().values()) == {busy.name}
+
+
+# How often
+
+
+class Passes:
+    """The passes of a worker over two services, each so long after the one before."""
+
+    def __init__(self, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._now = 0.0
+        monkeypatch.setattr(lane, "time", SimpleNamespace(monotonic=lambda: self._now))
+        self._conn = Altered(conn, {"SET expires_at": "SET expires_at"})
+
+    def renewals(self, count: int, seconds: float) -> int:
+        """How many statements renew leases in so many passes, all of which have work."""
+        pair = [service("analytics"), service("inventory")]
+        made = lane.Lane("default", pair, "worker", {})
+        made._conns["default"] = self._conn  # type: ignore[assignment]
+        for number in range(count):
+            write("inventory", restocked("p", number))
+            assert made.step() > 0
+            self._now += seconds
+        return self._conn.altered
+
+
+@pytest.fixture
+def passes(connection: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch) -> Passes:
+    return Passes(connection(), monkeypatch)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 1), (0.25, 4), (60.0, 48)])
+def test_leases_are_renewed_by_the_clock_and_not_with_each_pass(
+    passes: Passes, seconds: float, expected: int
+) -> None:
+    assert passes.renewals(48, seconds) == expected
+
+
+def test_control_without_the_clock_each_pass_renews(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "HEARTBEAT_SECONDS", 0.0)
+
+    assert passes.renewals(48, 0.25) == 48
