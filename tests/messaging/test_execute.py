@@ -14,12 +14,15 @@ from ecommerce.messaging.bus import Outcome, execute
 from ecommerce.messaging.database import Connection
 from ecommerce.messaging.database import connection as pooled
 from ecommerce.messaging.errors import Conflict, NotFound
+from ecommerce.messaging.leases import LEASE_SECONDS
 from inventory.contracts import InventoryRestocked, RestockInventory, StockReserved
 from inventory.models import Reservation, StockItem
 from orders.contracts import CreateOrder, OrderCreated, RequestedLine
 from orders.models import CatalogueItem, Fulfilment, Order
+from tests.messaging.calls import Caller, pay
+from tests.messaging.conftest import Clock
 from tests.messaging.examples import create_product, reserve
-from tests.messaging.steps import counts, written
+from tests.messaging.steps import Puppet, counts, fetch, written
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -146,3 +149,50 @@ def test_a_person_s_command_leaves_one_delivery_and_no_copy_of_itself() -> None:
     arrived = [m.quantity for m in written("inventory") if isinstance(m, InventoryRestocked)]
     assert arrived == [3]
     assert counts("inventory")["delivery"] == 2
+
+
+# Who executes claims nothing
+
+
+@pytest.fixture
+def for_the_taking(clock: Clock, puppet: Callable[..., Puppet]) -> Puppet:
+    """There is work: a message that nobody has read, a call that is due, and the leases of a worker
+    who is gone."""
+    gone = puppet("payments")
+    gone.hold()
+    clock.advance(LEASE_SECONDS + 1)
+    pay("o1")
+    return gone
+
+
+def claims() -> list[Any]:
+    """All that is written about who holds what, in payments."""
+    columns = "id, token, claims, attempts, due_at"
+    queries = (
+        'SELECT to_jsonb(p) FROM "{partition}" p ORDER BY number',
+        'SELECT to_jsonb(w) FROM "{worker}" w ORDER BY name',
+        f'SELECT {columns} FROM "{{effect}}" ORDER BY id LIMIT 1',
+    )
+    return [fetch("payments", query) for query in queries]
+
+
+def test_a_process_that_executes_takes_no_work_along(for_the_taking: Puppet) -> None:
+    before = claims()
+
+    for number in range(2, 10):
+        pay(f"o{number}")
+
+    assert claims() == before
+    assert fetch("payments", 'SELECT DISTINCT token, claims FROM "{effect}"') == [(None, 0)]
+
+
+def test_control_a_worker_takes_all_of_it(
+    for_the_taking: Puppet, puppet: Callable[..., Puppet], caller: Callable[[str], Caller]
+) -> None:
+    before = claims()
+
+    puppet("payments").hold()
+    worker = caller("worker")
+    worker.effects._claim(worker.conn, 1)
+
+    assert [now == then for now, then in zip(claims(), before, strict=True)] == [False] * 3
