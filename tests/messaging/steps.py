@@ -142,6 +142,13 @@ def is_blocked(conn: Connection) -> bool:
     return bool(row and row[0])
 
 
+def waiting(label: str) -> int:
+    """How many connections to a service's database wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+    ((count,),) = fetch(label, f"{query} AND datname = current_database()")
+    return int(count)
+
+
 class Altered:
     """A connection whose statements are changed on their way: how a guard is switched off."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +16,7 @@ from ecommerce.messaging.database import Connection
 from ecommerce.messaging.database import connection as pooled
 from ecommerce.messaging.errors import Conflict, NotFound
 from ecommerce.messaging.leases import LEASE_SECONDS
+from ecommerce.messaging.rows import Key, Statement, Table
 from inventory.contracts import InventoryRestocked, RestockInventory, StockReserved
 from inventory.models import Reservation, StockItem
 from orders.contracts import CreateOrder, OrderCreated, RequestedLine
@@ -22,7 +24,7 @@ from orders.models import CatalogueItem, Fulfilment, Order
 from tests.messaging.calls import Caller, pay
 from tests.messaging.conftest import Clock
 from tests.messaging.examples import create_product, reserve
-from tests.messaging.steps import Puppet, counts, fetch, written
+from tests.messaging.steps import Puppet, counts, fetch, until, waiting, written
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -123,22 +125,40 @@ def test_two_tenants_with_the_same_ids_do_not_meet() -> None:
     assert Reservation.objects.filter(order_id="o1").count() == 2
 
 
-def test_two_commands_on_one_row_take_turns(connection: Callable[[], Connection]) -> None:
+def of_ten_units() -> list[str]:
+    """Of ten units, one command reserves four and has not committed when another wants seven.
+    Return the orders that got theirs."""
     create_product("mouse", stock=10)
 
-    def meanwhile(first: Outcome) -> bus.Response:
-        """The first has changed its row and not committed yet: a reader sees the old one."""
-        assert first.row(StockItem).reserved == 4
-        assert StockItem.objects.get().reserved == 0
+    def meanwhile(_: Outcome) -> bus.Response:
+        second.append(pool.submit(execute, reserve("o2", quantity=7), tenant="main", actor="t"))
+        until(lambda: second[0].done() or waiting("inventory"))
         return bus.Response(200, {}, "")
 
-    execute(reserve("o1", quantity=4), tenant="main", actor="t", respond=meanwhile)
-    execute(reserve("o2", quantity=7), tenant="main", actor="t")
-    execute(reserve("o3", quantity=6), tenant="main", actor="t")
+    second: list[Future[Outcome]] = []
+    with ThreadPoolExecutor(1) as pool:
+        execute(reserve("o1", quantity=4), tenant="main", actor="t", respond=meanwhile)
+        second[0].result()
+    return sorted(m.order_id for m in written("inventory") if isinstance(m, StockReserved))
 
-    assert StockItem.objects.get().reserved == 10
-    held = [m.order_id for m in written("inventory") if isinstance(m, StockReserved)]
-    assert held == ["o1", "o3"]
+
+def test_two_commands_on_one_row_take_turns() -> None:
+    assert of_ten_units() == ["o1"]
+    assert StockItem.objects.get().reserved == 4
+
+
+def test_control_without_the_row_lock_both_take_what_one_could_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    select = Table.select
+
+    def without_lock(table: Table, keys: list[Key], *, lock: bool) -> Statement:
+        return select(table, keys, lock=False)
+
+    monkeypatch.setattr(Table, "select", without_lock)
+
+    assert of_ten_units() == ["o1", "o2"]
+    assert StockItem.objects.get().reserved == 4
 
 
 def test_a_person_s_command_leaves_one_delivery_and_no_copy_of_itself() -> None:

@@ -22,7 +22,7 @@ from inventory.contracts import AdjustInventory, InventoryRestocked, ReserveInve
 from inventory.models import StockItem
 from tests.messaging.conftest import Clock
 from tests.messaging.examples import LATER, create_product, restocked
-from tests.messaging.steps import append, counts, fetch, in_service, until, written
+from tests.messaging.steps import append, counts, fetch, in_service, until, waiting, written
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -169,12 +169,6 @@ def test_commands_that_name_rows_in_any_order_do_not_deadlock() -> None:
     assert set(StockItem.objects.values_list("reserved", flat=True)) == {100}
 
 
-def waiting() -> int:
-    """How many connections wait for a lock."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
-    return int(fetch("inventory", f"{query} AND datname = current_database()")[0][0])
-
-
 def crossing(holder: Connection) -> list[BaseException | None]:
     """One command names all products, another the same from behind, and both have begun to lock
     when one in the middle, which somebody holds, is let go. Return how each ended."""
@@ -182,9 +176,9 @@ def crossing(holder: Connection) -> list[BaseException | None]:
         with holder.transaction():
             holder.execute("SELECT FROM inventory_stockitem WHERE product_id = 'p1' FOR UPDATE")
             there = pool.submit(reserve_each, "there", PRODUCTS)
-            until(lambda: waiting() == 1)
+            until(lambda: waiting("inventory") == 1)
             back = pool.submit(reserve_each, "back", PRODUCTS[::-1])
-            until(lambda: waiting() == 2)
+            until(lambda: waiting("inventory") == 2)
         return [there.exception(), back.exception()]
 
 
