@@ -112,6 +112,20 @@ def test_the_leases_of_a_silent_worker_are_taken_over_and_counted(
     assert not heir.drain.leases.careful
 
 
+def test_control_without_an_expiry_nobody_is_ever_given_the_work(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    silent, heir = puppet("analytics"), puppet("analytics")
+    settle(silent)
+    clock.advance(100 * LEASE_SECONDS)
+    found = heir.conn
+    heir.conn = Altered(found, {"OR expires_at <= messaging_now()": ""})  # type: ignore[assignment]
+
+    assert heir.hold() == set()
+    heir.conn = found
+    assert heir.hold() == ALL
+
+
 def test_care_begins_when_two_holders_in_a_row_were_lost(
     puppet: Callable[..., Puppet], clock: Clock
 ) -> None:
@@ -215,6 +229,22 @@ def test_positions_move_with_the_partition(puppet: Callable[..., Puppet], clock:
 
     assert two.drain.leases.after("inventory", 64, ALL) == [77] * 64
     assert two.drain.leases.after("orders", 64, ALL) == [0] * 64
+
+
+def test_a_position_moves_only_forward(puppet: Callable[..., Puppet]) -> None:
+    worker = puppet("analytics")
+    settle(worker)
+    leases = worker.drain.leases
+
+    for position in (77, 5):
+        reached = Reached({"inventory": position})
+        with worker.conn.transaction():
+            for statement in leases.complete(reached, ALL):
+                worker.conn.execute(*statement)
+        leases.advance(reached)
+
+    assert leases.after("inventory", 64, ALL) == [77] * 64
+    assert column("positions") == [{"inventory": 77}] * 64
 
 
 def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(
