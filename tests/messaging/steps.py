@@ -168,6 +168,32 @@ class Altered:
         return self._conn.execute(query, *args, **options)
 
 
+class Counting:
+    """A connection that counts how often somebody waits for it."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._in_pipeline = False
+        self.round_trips = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        self.round_trips += not self._in_pipeline
+        return self._conn.execute(*args, **options)
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Any]:
+        self.round_trips += 1
+        self._in_pipeline = True
+        try:
+            with self._conn.pipeline() as pipeline:
+                yield pipeline
+        finally:
+            self._in_pipeline = False
+
+
 @contextmanager
 def replaced_function(conn: Connection, name: str, definition: str) -> Iterator[None]:
     """Give one of the database's functions another definition for a while."""

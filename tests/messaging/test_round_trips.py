@@ -3,9 +3,7 @@ catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -13,35 +11,9 @@ from ecommerce.messaging.database import Connection
 from ecommerce.messaging.registry import handles
 from inventory.contracts import AdjustInventory, InventoryRestocked
 from tests.messaging.examples import restocked
-from tests.messaging.steps import Puppet, in_service, write
+from tests.messaging.steps import Counting, Puppet, in_service, write
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
-
-
-class Counting:
-    """A connection that counts how often somebody waits for it."""
-
-    def __init__(self, conn: Connection) -> None:
-        self._conn = conn
-        self._in_pipeline = False
-        self.round_trips = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._conn, name)
-
-    def execute(self, *args: Any, **options: Any) -> Any:
-        self.round_trips += not self._in_pipeline
-        return self._conn.execute(*args, **options)
-
-    @contextmanager
-    def pipeline(self) -> Iterator[Any]:
-        self.round_trips += 1
-        self._in_pipeline = True
-        try:
-            with self._conn.pipeline() as pipeline:
-                yield pipeline
-        finally:
-            self._in_pipeline = False
 
 
 @pytest.fixture

@@ -446,7 +446,7 @@ def test_control_without_the_cursor_a_lost_batch_is_lost(
     assert arrived() == ["b"]
 
 
-def test_control_where_positions_go_back_it_does(
+def test_control_where_positions_may_go_back_a_late_receipt_has_more_sent_again(
     carrier: Carrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = "greatest(r.position, excluded.position)"
