@@ -117,11 +117,6 @@ class Leases:
             conn.execute(
                 f'UPDATE "{workers}" SET signed_off = true WHERE name = %b', (self.worker,)
             )
-            conn.execute(
-                f'DELETE FROM "{workers}" '
-                f"WHERE heartbeat_at < messaging_now() - make_interval(secs => %b::float8)",
-                (FORGET_WORKER_SECONDS,),
-            )
 
     def after(self, source: str, partitions: int, among: Collection[int]) -> list[int]:
         """The position in a source of each partition by number; NOWHERE for those not `among`."""
@@ -281,6 +276,13 @@ class Leases:
             self.level.clear()
         for number, token, positions, takeovers in rows:
             self.held[number] = Lease(number, token, msgspec.json.decode(positions), takeovers)
+
+
+def forget_silent(tables: ServiceTables) -> Statement:
+    """The statement that deletes workers which have left, or were lost, some time ago."""
+    sql = f"""DELETE FROM "{tables.worker._meta.db_table}"
+        WHERE heartbeat_at < messaging_now() - make_interval(secs => %b::float8)"""
+    return sql, (FORGET_WORKER_SECONDS,)
 
 
 def hold_all(conn: Connection, services: Sequence[Leases]) -> None:

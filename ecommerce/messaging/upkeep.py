@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from . import canary, redrive, schedules
 from .database import Connection
 from .idempotency import forget_expired
+from .leases import forget_silent
 from .services import ServiceConfig
 
 DELIVERY_LOG_DAYS = 30
 
 
 def begin_and_forget(conn: Connection, chosen: Sequence[ServiceConfig]) -> None:
-    """Make the delivery logs' coming partitions; drop old ones, and answers that expired.
+    """Make the delivery logs' coming partitions; drop old ones, answers that expired, and workers
+    that are gone, also those that could not sign off.
 
     When a worker begins, and then every hour, the schedules are entered and a ping is sent.
     """
@@ -22,6 +24,7 @@ def begin_and_forget(conn: Connection, chosen: Sequence[ServiceConfig]) -> None:
         canary.begin(conn, service)
         redrive.keep_house(conn, service)
         conn.execute(*forget_expired(service.tables))
+        conn.execute(*forget_silent(service.tables))
         days = service.tables.delivery._meta.db_table
         with conn.transaction():  # one worker at a time: several may begin at once
             conn.execute("SELECT pg_advisory_xact_lock(messaging_log_key(%b::text))", (days,))

@@ -142,6 +142,13 @@ def is_blocked(conn: Connection) -> bool:
     return bool(row and row[0])
 
 
+def waiting(label: str) -> int:
+    """How many connections to a service's database wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+    ((count,),) = fetch(label, f"{query} AND datname = current_database()")
+    return int(count)
+
+
 class Altered:
     """A connection whose statements are changed on their way: how a guard is switched off."""
 
@@ -159,6 +166,32 @@ class Altered:
                 query = query.replace(text, other)
                 self.altered += 1
         return self._conn.execute(query, *args, **options)
+
+
+class Counting:
+    """A connection that counts how often somebody waits for it."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._in_pipeline = False
+        self.round_trips = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        self.round_trips += not self._in_pipeline
+        return self._conn.execute(*args, **options)
+
+    @contextmanager
+    def pipeline(self) -> Iterator[Any]:
+        self.round_trips += 1
+        self._in_pipeline = True
+        try:
+            with self._conn.pipeline() as pipeline:
+                yield pipeline
+        finally:
+            self._in_pipeline = False
 
 
 @contextmanager

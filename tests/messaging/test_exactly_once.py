@@ -181,6 +181,46 @@ def test_control_with_the_positions_in_memory_it_is(
     assert note.effects == [1, 1]
 
 
+def dies_before_it_completes(
+    worker: Puppet, monkeypatch: pytest.MonkeyPatch, *, apart: bool
+) -> None:
+    """The worker dies when it has stored what it did, and before it stores how far it has come;
+    with a COMMIT in between if these are apart."""
+
+    def store_and_die(conn: Connection, statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            if "messaging_require" not in statement[0]:
+                conn.execute(*statement)
+        if apart:
+            conn.execute("COMMIT")
+        conn.close()
+        raise OperationalError("the worker died")
+
+    write("inventory", restocked("a", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(drain, "commit", store_and_die)
+        with pytest.raises(OperationalError):
+            worker.work()
+    worker.reconnect()
+    worker.work()
+
+
+def test_what_a_worker_did_and_how_far_it_came_are_one_transaction(
+    note: Note, puppet: Callable[..., Puppet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies_before_it_completes(puppet("analytics"), monkeypatch, apart=False)
+
+    assert note.effects == [1]
+
+
+def test_control_in_two_transactions_the_effect_is_doubled(
+    note: Note, puppet: Callable[..., Puppet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies_before_it_completes(puppet("analytics"), monkeypatch, apart=True)
+
+    assert note.effects == [1, 1]
+
+
 def test_a_retry_is_fenced_too(note: Note, puppet: Callable[..., Puppet], clock: Clock) -> None:
     late, heir = puppet("analytics", "late"), puppet("analytics", "heir")
 

@@ -10,15 +10,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from ecommerce.messaging import idempotency
+from ecommerce.messaging import idempotency, upkeep
 from ecommerce.messaging.bus import IdempotencyRequest, Outcome, Response, execute
 from ecommerce.messaging.database import Connection
 from ecommerce.messaging.errors import Conflict, Invalid
+from ecommerce.messaging.services import service
 from inventory.contracts import RestockInventory
 from inventory.models import Reservation
 from tests.messaging.conftest import Clock
 from tests.messaging.examples import create_product, reserve
-from tests.messaging.steps import PATIENCE, Altered, fetch, until
+from tests.messaging.steps import PATIENCE, Altered, counts, fetch, until
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -95,6 +96,21 @@ def test_an_answer_is_kept_for_a_day(clock: Clock) -> None:
     assert not run("o3", request()).replayed
     assert run("o4", request()).replayed
     assert orders() == ["o1", "o3"]
+
+
+def test_after_that_day_nothing_is_left_of_it(
+    clock: Clock, connection: Callable[[], Connection]
+) -> None:
+    run("o1", request())
+    conn = connection()
+
+    def kept_after(seconds: float) -> int:
+        clock.advance(seconds)
+        upkeep.begin_and_forget(conn, [service("inventory")])
+        return counts("inventory")["idempotency"]
+
+    assert kept_after(DAY - 60) == 1
+    assert kept_after(61) == 0
 
 
 def test_an_answer_about_a_person_is_stored_as_personal_data() -> None:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ecommerce.messaging import lane
+from ecommerce.messaging import lane, upkeep
 from ecommerce.messaging import worker as worker_module
-from ecommerce.messaging.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Reached
+from ecommerce.messaging.database import Connection
+from ecommerce.messaging.leases import (
+    FORGET_WORKER_SECONDS,
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    Reached,
+)
+from ecommerce.messaging.services import service
 from ecommerce.messaging.worker import Worker, worker_name
 from tests.messaging.conftest import Clock
-from tests.messaging.steps import Puppet, fetch, until
+from tests.messaging.examples import restocked
+from tests.messaging.steps import Altered, Puppet, fetch, until, write
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -103,6 +112,20 @@ def test_the_leases_of_a_silent_worker_are_taken_over_and_counted(
     assert not heir.drain.leases.careful
 
 
+def test_control_without_an_expiry_nobody_is_ever_given_the_work(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    silent, heir = puppet("analytics"), puppet("analytics")
+    settle(silent)
+    clock.advance(100 * LEASE_SECONDS)
+    found = heir.conn
+    heir.conn = Altered(found, {"OR expires_at <= messaging_now()": ""})  # type: ignore[assignment]
+
+    assert heir.hold() == set()
+    heir.conn = found
+    assert heir.hold() == ALL
+
+
 def test_care_begins_when_two_holders_in_a_row_were_lost(
     puppet: Callable[..., Puppet], clock: Clock
 ) -> None:
@@ -165,6 +188,36 @@ def test_a_name_is_never_used_by_two_process_starts() -> None:
     assert len({worker_name() for _ in range(100)}) == 100
 
 
+def test_workers_that_left_or_died_are_forgotten_after_a_minute(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    left, dead, alive = puppet("analytics"), puppet("analytics"), puppet("analytics")
+    settle(left, dead, alive)
+    left.release()
+
+    def kept_after(seconds: float) -> set[str]:
+        clock.advance(seconds)
+        alive.hold()
+        upkeep.begin_and_forget(alive.conn, [service("analytics")])
+        return {name for (name,) in fetch("analytics", 'SELECT name FROM "{worker}"')}
+
+    assert kept_after(FORGET_WORKER_SECONDS - 1) == {"worker-1", "worker-2", "worker-3"}
+    assert kept_after(2) == {"worker-3"}
+
+
+def test_however_many_die_one_after_another_the_next_forgets_them(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    for _ in range(5):
+        puppet("analytics").hold()
+        clock.advance(FORGET_WORKER_SECONDS + 1)
+        begun = lane.Lane("default", [service("analytics")], "next", {})
+        begun.step()
+        begun.disconnect()
+
+        assert fetch("analytics", 'SELECT name FROM "{worker}"') == [("next",)]
+
+
 def test_positions_move_with_the_partition(puppet: Callable[..., Puppet], clock: Clock) -> None:
     one, two = puppet("analytics"), puppet("analytics")
     settle(one)
@@ -176,6 +229,22 @@ def test_positions_move_with_the_partition(puppet: Callable[..., Puppet], clock:
 
     assert two.drain.leases.after("inventory", 64, ALL) == [77] * 64
     assert two.drain.leases.after("orders", 64, ALL) == [0] * 64
+
+
+def test_a_position_moves_only_forward(puppet: Callable[..., Puppet]) -> None:
+    worker = puppet("analytics")
+    settle(worker)
+    leases = worker.drain.leases
+
+    for position in (77, 5):
+        reached = Reached({"inventory": position})
+        with worker.conn.transaction():
+            for statement in leases.complete(reached, ALL):
+                worker.conn.execute(*statement)
+        leases.advance(reached)
+
+    assert leases.after("inventory", 64, ALL) == [77] * 64
+    assert column("positions") == [{"inventory": 77}] * 64
 
 
 def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(
@@ -197,3 +266,46 @@ def test_the_heartbeat_keeps_the_leases_while_a_batch_takes_long(
         heart.join()
 
     assert set(owners().values()) == {busy.name}
+
+
+# How often
+
+
+class Passes:
+    """The passes of a worker over two services, each so long after the one before."""
+
+    def __init__(self, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._now = 0.0
+        monkeypatch.setattr(lane, "time", SimpleNamespace(monotonic=lambda: self._now))
+        self._conn = Altered(conn, {"SET expires_at": "SET expires_at"})
+
+    def renewals(self, count: int, seconds: float) -> int:
+        """How many statements renew leases in so many passes, all of which have work."""
+        pair = [service("analytics"), service("inventory")]
+        made = lane.Lane("default", pair, "worker", {})
+        made._conns["default"] = self._conn  # type: ignore[assignment]
+        for number in range(count):
+            write("inventory", restocked("p", number))
+            assert made.step() > 0
+            self._now += seconds
+        return self._conn.altered
+
+
+@pytest.fixture
+def passes(connection: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch) -> Passes:
+    return Passes(connection(), monkeypatch)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 1), (0.25, 4), (60.0, 48)])
+def test_leases_are_renewed_by_the_clock_and_not_with_each_pass(
+    passes: Passes, seconds: float, expected: int
+) -> None:
+    assert passes.renewals(48, seconds) == expected
+
+
+def test_control_without_the_clock_each_pass_renews(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "HEARTBEAT_SECONDS", 0.0)
+
+    assert passes.renewals(48, 0.25) == 48

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
-from ecommerce.messaging import lane
+from ecommerce.messaging import bus, lane
 from ecommerce.messaging import worker as worker_module
 from ecommerce.messaging.bus import execute
-from ecommerce.messaging.database import connect
+from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.registry import handles
+from ecommerce.messaging.rows import Key, Statement, Table
 from ecommerce.messaging.worker import Worker
 from inventory.contracts import AdjustInventory, InventoryRestocked, ReserveInventory, WantedLine
 from inventory.models import StockItem
 from tests.messaging.conftest import Clock
 from tests.messaging.examples import LATER, create_product, restocked
-from tests.messaging.steps import append, counts, fetch, in_service, until, written
+from tests.messaging.steps import append, counts, fetch, in_service, until, waiting, written
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -128,32 +132,90 @@ def test_two_workers_become_five_and_then_one_under_load() -> None:
     assert_each_once_in_order()
 
 
-def test_commands_that_name_rows_in_any_order_do_not_deadlock() -> None:
-    products = [f"p{number}" for number in range(6)]
-    for product in products:
-        create_product(product, stock=1000)
-    start = threading.Barrier(4)
-    failures: list[BaseException] = []
+# Rows in any order
 
-    def reserve_all(name: int, order: Callable[[list[str]], list[str]]) -> None:
+
+PRODUCTS = [f"p{number}" for number in range(6)]
+
+
+@pytest.fixture
+def _in_stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is enough of all products. A command that loses a race is not tried again: a deadlock
+    that a retry would hide shows."""
+    for product in PRODUCTS:
+        create_product(product, stock=1000)
+    monkeypatch.setattr(bus, "MOST_TRIES", 1)
+
+
+def reserve_each(order_id: str, products: Sequence[str]) -> None:
+    """Reserve one of each product, named in this order."""
+    lines = tuple(WantedLine(product, product, 1) for product in products)
+    command = ReserveInventory(order_id=order_id, lines=lines, expires_at=LATER)
+    execute(command, tenant="main", actor="test")
+
+
+@pytest.mark.usefixtures("_in_stock")
+def test_commands_that_name_rows_in_any_order_do_not_deadlock() -> None:
+    start = threading.Barrier(4)
+
+    def reserve_all(name: int) -> None:
         start.wait()
         for number in range(25):
-            lines = tuple(WantedLine(product, product, 1) for product in order(products))
-            command = ReserveInventory(order_id=f"{name}/{number}", lines=lines, expires_at=LATER)
-            try:
-                execute(command, tenant="main", actor="test")
-            except Exception as error:  # noqa: BLE001
-                failures.append(error)
+            reserve_each(f"{name}/{number}", PRODUCTS[:: (-1) ** name])
 
-    orders: list[Callable[[list[str]], list[str]]] = [list, lambda p: p[::-1]] * 2
-    threads = [
-        threading.Thread(target=reserve_all, args=(name, order))
-        for name, order in enumerate(orders)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(reserve_all, range(4)))
 
-    assert failures == []
     assert set(StockItem.objects.values_list("reserved", flat=True)) == {100}
+
+
+def crossing(holder: Connection) -> list[BaseException | None]:
+    """One command names all products, another the same from behind, and both have begun to lock
+    when one in the middle, which somebody holds, is let go. Return how each ended."""
+    with ThreadPoolExecutor(2) as pool:
+        with holder.transaction():
+            holder.execute("SELECT FROM inventory_stockitem WHERE product_id = 'p1' FOR UPDATE")
+            there = pool.submit(reserve_each, "there", PRODUCTS)
+            until(lambda: waiting("inventory") == 1)
+            back = pool.submit(reserve_each, "back", PRODUCTS[::-1])
+            until(lambda: waiting("inventory") == 2)
+        return [there.exception(), back.exception()]
+
+
+@pytest.fixture
+def as_named(_in_stock: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the statements that lock get their keys in the order in which the commands name them,
+    forwards and then backwards, and end in this. In one process, a set has the same order twice."""
+
+    def patch(end: str) -> None:
+        select, directions = Table.select, iter((1, -1))
+
+        def altered(table: Table, keys: Sequence[Key], *, lock: bool) -> Statement:
+            if table.model is StockItem:
+                keys = keys[:: next(directions)]
+            query, values = select(table, keys, lock=lock)
+            return re.sub(" ORDER BY (.*) FOR UPDATE", end, query), values
+
+        monkeypatch.setattr(Table, "select", altered)
+
+    return patch
+
+
+def test_two_that_cross_wait_for_each_other_at_the_first_row(
+    as_named: Callable[[str], None], connection: Callable[[], Connection]
+) -> None:
+    as_named(r" ORDER BY \1 FOR UPDATE")
+
+    assert crossing(connection()) == [None, None]
+    assert list(StockItem.objects.values_list("reserved", flat=True)) == [2] * len(PRODUCTS)
+
+
+def test_control_without_an_order_of_locks_one_of_them_is_a_deadlock(
+    as_named: Callable[[str], None], connection: Callable[[], Connection]
+) -> None:
+    as_named(" FOR UPDATE")
+
+    ends = crossing(connection())
+
+    assert {type(end) for end in ends} == {type(None), psycopg.errors.DeadlockDetected}
+    assert list(StockItem.objects.values_list("reserved", flat=True)) == [1] * len(PRODUCTS)

@@ -16,6 +16,7 @@ import pytest
 
 from ecommerce.messaging import relay, sender, transports
 from ecommerce.messaging.database import Connection, connect
+from ecommerce.messaging.database import connection as pooled
 from ecommerce.messaging.errors import ContractError, WiringError
 from ecommerce.messaging.services import service
 from ecommerce.messaging.transports import Batch, Receipt, take
@@ -243,7 +244,8 @@ def test_a_lost_receipt_is_made_up_for_by_a_duplicate(carrier: Carrier) -> None:
     assert confirmed() == reached()
 
 
-def test_a_late_receipt_does_not_take_the_sender_back(carrier: Carrier) -> None:
+def after_a_late_receipt(carrier: Carrier) -> list[str]:
+    """A receipt comes after that of a later batch; what the sender sends next, when there is `c`."""
     create("a")
     (first,) = carrier.send()
     first.run()
@@ -252,11 +254,16 @@ def test_a_late_receipt_does_not_take_the_sender_back(carrier: Carrier) -> None:
     carrier.settle()
     create("b")
     carrier.settle()
-    before = confirmed()
+    assert confirmed() == reached()
 
     carrier.carry(*late)
+    carrier.lose_patience()
+    create("c")
+    return [message.stream for message in batch_of(carrier).messages]
 
-    assert confirmed() == before == reached()
+
+def test_a_late_receipt_does_not_take_the_sender_back(carrier: Carrier) -> None:
+    assert after_a_late_receipt(carrier) == ["product/c"]
 
 
 def test_an_inbox_that_was_restored_to_an_earlier_day_gets_the_rest_again(
@@ -437,6 +444,21 @@ def test_control_without_the_cursor_a_lost_batch_is_lost(
     carrier.settle()
 
     assert arrived() == ["b"]
+
+
+def test_control_where_positions_may_go_back_a_late_receipt_has_more_sent_again(
+    carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = "greatest(r.position, excluded.position)"
+
+    @contextmanager
+    def careless(alias: str) -> Iterator[Altered]:
+        with pooled(alias) as conn:
+            yield Altered(conn, {later: "excluded.position"})
+
+    monkeypatch.setattr(transports, "connection", careless)
+
+    assert after_a_late_receipt(carrier) == ["product/b", "product/c"]
 
 
 def forgetful(carrier: Carrier, *, careless: bool = False) -> None:
