@@ -45,6 +45,8 @@ CAREFULLY = 200
 """Messages that run alone before batches are trusted again, for each source."""
 MOST_TRIES = 3
 """How often a batch that the database refuses is tried whole."""
+NOTED = 100
+"""Commits that are noted between two looks. Without one of them, the database is asked."""
 MOST_DEATHS = 3
 """How many workers a message may kill before it is given up."""
 
@@ -77,8 +79,8 @@ class Drain:
         self.batch: Batch | None = None
         self.sent: set[int] = set()
         """The partitions of messages that batches have sent since this was last emptied."""
-        self.appended: deque[Appended] = deque()
-        """What batches and effects have appended to the log since this was last emptied."""
+        self.appended: deque[Appended] = deque(maxlen=NOTED)
+        """What batches and effects appended to the log last, for whoever follows horizons."""
         self.effects = threading.Event()
         """Set when they asked for effects."""
         self._singly = 0

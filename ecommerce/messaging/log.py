@@ -51,8 +51,8 @@ ENVELOPE_KINDS = [
     for column in ENVELOPE
 ]
 ENVELOPE_ARRAYS = ", ".join(f"%b::{kind}" for kind in ENVELOPE_KINDS)
-Appended = tuple[str, list[int]]
-"""A log, and the positions that a commit gave to the messages it appended."""
+Appended = tuple[str, int, int]
+"""A log, and the first and last position of messages that a commit appended without a gap."""
 NOWHERE = 2**63 - 1
 """Stands for the position of a partition that the reader does not hold."""
 
@@ -201,6 +201,8 @@ def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) ->
     drawn = conn.execute(f"SELECT {heads}").fetchone() or ()
     reached = {log: known.get(log, 0) for log in logs}
     grown = [log for log, head in zip(logs, drawn, strict=True) if head > reached[log]]
+    if not grown:
+        return reached
     with conn.pipeline() as pipeline:
         cursors = []
         for log in grown:
@@ -215,11 +217,17 @@ def horizons_after(known: Mapping[str, int], appended: Iterable[Appended]) -> di
     """The horizons after commits that are known: one whose positions come next to a horizon moves
     it, since nobody else's can lie before them. So the database need not be asked."""
     reached = dict(known)
-    for log, positions in sorted(appended):
-        before = reached.get(log, 0)
-        if (positions[0], positions[-1]) == (before + 1, before + len(positions)):
-            reached[log] = positions[-1]
+    for log, first, last in sorted(appended):
+        if first == reached.get(log, 0) + 1:
+            reached[log] = last
     return reached
+
+
+def without_gap(log: str, positions: Sequence[int]) -> list[Appended]:
+    """What a commit appended, if nobody else's messages can lie in between."""
+    if positions[-1] - positions[0] + 1 != len(positions):
+        return []
+    return [(log, positions[0], positions[-1])]
 
 
 def read(log: str, after: Sequence[int], upto: int, names: Sequence[str], limit: int) -> Statement:

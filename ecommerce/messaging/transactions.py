@@ -11,7 +11,7 @@ from psycopg import Cursor
 
 from .database import Connection
 from .errors import Fenced
-from .log import Appended
+from .log import Appended, without_gap
 from .rows import Statement, Workspace
 
 ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
@@ -62,8 +62,9 @@ def commit(
         cursors = [conn.execute(*statement) for statement in appends]
         conn.execute("COMMIT")
     return [
-        (statement[1][0], [position for (position,) in cursor.fetchall()])
-        for statement, cursor in zip(appends, cursors, strict=True)
+        appended
+        for (_, (log, *_)), cursor in zip(appends, cursors, strict=True)
+        for appended in without_gap(log, [position for (position,) in cursor.fetchall()])
     ]
 
 

@@ -33,6 +33,7 @@ class Puppet:
         self.service = service(label)
         self.drain = Drain(self.service, readable(self.service), name)
         self.conn = connect(self.service.database)
+        self.horizons: dict[str, int] = {}
 
     @property
     def held(self) -> set[int]:
@@ -49,8 +50,9 @@ class Puppet:
 
     def step(self, limit: int = BATCH) -> int:
         """Deliver one batch of what can be read now."""
-        ahead = log.horizons(self.conn, sorted(self.drain.sources.values()), {})
-        return self.drain.step(self.conn, self.drain.horizons(ahead), limit)
+        logs = sorted(self.drain.sources.values())
+        self.horizons = log.horizons(self.conn, logs, self.horizons)
+        return self.drain.step(self.conn, self.drain.horizons(self.horizons), limit)
 
     def work(self, limit: int = BATCH) -> int:
         """Take what is free, and deliver until nothing is left."""

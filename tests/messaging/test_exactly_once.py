@@ -146,8 +146,8 @@ def test_a_worker_that_is_fenced_works_on_with_new_leases(
 def lost_in_its_commit(note: Note, worker: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit takes place, but the connection is lost before the worker hears of it."""
 
-    def commit_and_lose(conn: Connection, statements: Sequence[Statement]) -> None:
-        transactions.commit(conn, statements)
+    def commit_and_lose(conn: Connection, *statements: Sequence[Statement]) -> None:
+        transactions.commit(conn, *statements)
         conn.close()
         raise OperationalError("the connection was lost")
 
@@ -187,8 +187,10 @@ def dies_before_it_completes(
     """The worker dies when it has stored what it did, and before it stores how far it has come;
     with a COMMIT in between if these are apart."""
 
-    def store_and_die(conn: Connection, statements: Sequence[Statement]) -> None:
-        for statement in statements:
+    def store_and_die(
+        conn: Connection, statements: Sequence[Statement], appends: Sequence[Statement]
+    ) -> None:
+        for statement in (*statements, *appends):
             if "messaging_require" not in statement[0]:
                 conn.execute(*statement)
         if apart:

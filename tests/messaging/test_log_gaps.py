@@ -126,18 +126,18 @@ def test_what_a_process_committed_itself_it_reads_without_asking(connection: Con
     with replaced_function(connection(), "messaging_horizon", NOT_TO_BE_ASKED):
         for name in ("first", "second"):
             with conn.transaction():
-                read.own.append(("orders_log", append(conn, "orders", reserve(name))))
+                read.own += own(append(conn, "orders", reserve(name), reserve(name)))
 
-        assert read() == ["first", "second"]
+        assert read() == ["first", "first", "second", "second"]
 
 
 def own_commit_behind_an_open_one(connection: Connect) -> list[str]:
-    early, own, read = connection(), connection(), LogReader(connection())
-    read.position = head(own)
+    early, late, read = connection(), connection(), LogReader(connection())
+    read.position = head(late)
     early.execute("BEGIN")
     append(early, "orders", reserve("drawn first"))
-    with own.transaction():
-        read.own.append(("orders_log", append(own, "orders", reserve("own"))))
+    with late.transaction():
+        read.own += own(append(late, "orders", reserve("own")))
     read()
     early.execute("COMMIT")
     return read()
@@ -153,11 +153,16 @@ def test_control_reading_up_to_ones_own_commit_loses_what_lies_before_it(
     def up_to_the_last(
         known: Mapping[str, int], appended: Iterable[log.Appended]
     ) -> dict[str, int]:
-        return {**known, **{name: positions[-1] for name, positions in appended}}
+        return {**known, **{name: last for name, _, last in appended}}
 
     monkeypatch.setattr(log, "horizons_after", up_to_the_last)
 
     assert own_commit_behind_an_open_one(connection) == ["own"]
+
+
+def own(positions: list[int]) -> list[log.Appended]:
+    """What a process notes of its own commit."""
+    return log.without_gap("orders_log", positions)
 
 
 def head(conn: Connection) -> int:
@@ -299,7 +304,7 @@ def test_any_interleaving_of_writers_and_readings_gives_each_stream_in_order(
             committed[writer] += written if step == "commit" else []
             drawn = positions.pop(writer)
             if step == "commit" and writer < OWN:
-                read.own.append(("orders_log", drawn))
+                read.own += own(drawn)
     for conn in conns:
         conn.close()
 
