@@ -41,6 +41,17 @@ def _list(name: str, *, default: str = "") -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+def _seconds(name: str, default: str) -> tuple[float, ...]:
+    given = _list(name, default=default)
+    try:
+        found = tuple(float(each) for each in given)
+    except ValueError:
+        found = (0,)
+    if any(not 0 < each < float("inf") for each in found):
+        raise ImproperlyConfigured(f"{name} is {','.join(given)!r}. Use seconds, with commas.")
+    return found
+
+
 # Where it runs
 
 ENVIRONMENT = os.environ.get("SHOP_ENV", "").strip() or "development"
@@ -249,6 +260,10 @@ WORKER_TOPICS = _list("WORKER_TOPICS")
 MESSAGING_POLICIES = "ecommerce.policies.POLICIES"
 # What policies know this installation by, such as staging.
 MESSAGING_ENVIRONMENT = os.environ.get("MESSAGING_ENVIRONMENT") or ENVIRONMENT
+# Seconds before each further attempt of a delivery, or a call, whose handler and policy say nothing
+# else; after the last it is a dead letter.
+MESSAGING_RETRY = _seconds("MESSAGING_RETRY", "30,60,120,240,300,300,300,300,300")
+MESSAGING_RETRY_CALLS = _seconds("MESSAGING_RETRY_CALLS", "2,4,8")
 # When a dead letter is sent out again by itself: for each reason, the seconds before each time.
 # Only what is safe at any time: a call that workers were lost in is repeated under its key.
 MESSAGING_RETRY_DEAD: dict[str, tuple[float, ...]] = {"lost-calls": (300,)}

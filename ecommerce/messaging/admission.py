@@ -132,4 +132,4 @@ def _performed(service: ServiceConfig) -> Iterator[Contract]:
 def _decided(
     name: str, contract: int, tenant: str, at: datetime, payload: str, personal: str | None
 ) -> Policy | None:
-    return decide(name, tenant, at, lambda: decode(name, contract, payload, personal))
+    return decide(name, tenant, at, lambda: decode(name, contract, payload, personal)).policy

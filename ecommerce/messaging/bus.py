@@ -19,7 +19,7 @@ from . import parking, wakeup
 from .consistency import token_for
 from .context import Context
 from .database import Connection, connection
-from .delivery import Delivery, Work, call
+from .delivery import Delivery, Work, by, call
 from .errors import WiringError
 from .idempotency import IdempotencyRequest, Response
 from .log import Stored, outgoing
@@ -63,6 +63,7 @@ class Request:
     tenant: str
     actor: str
     correlation_id: uuid.UUID
+    traceparent: str | None
     idempotency: IdempotencyRequest | None
     respond: Callable[[Outcome], Response] | None
 
@@ -73,6 +74,7 @@ def execute(
     tenant: str,
     actor: str,
     correlation_id: uuid.UUID | None = None,
+    traceparent: str | None = None,
     idempotency: IdempotencyRequest | None = None,
     respond: Callable[[Outcome], Response] | None = None,
 ) -> Outcome:
@@ -86,7 +88,7 @@ def execute(
     owner = service(contract_of(command).service)
     request = Request(
         command, command_handler(command), owner.tables, tenant, actor,
-        correlation_id or uuid7(), idempotency, respond,
+        correlation_id or uuid7(), traceparent, idempotency, respond,
     )  # fmt: skip
     attempt = 1
     while True:
@@ -136,7 +138,7 @@ def _transaction(conn: Connection, request: Request) -> Outcome:
     response = request.respond(outcome) if request.respond else None
     statements = [
         *work.writes(request.tables),
-        *parking.settle(request.tables, [delivery], now, request.actor),
+        *parking.settle(request.tables, [delivery], now, by(request.actor)),
         *idempotent.remember(request.tables, request.tenant, request.idempotency, response, now),
         *work.appends(request.tables),
     ]
@@ -158,15 +160,15 @@ def _as_stored(request: Request, command_id: uuid.UUID, now: Any) -> Stored:
     contract = contract_of(request.command)
     root = Context(
         tenant=request.tenant, actor=request.actor, message_id=command_id,
-        correlation_id=request.correlation_id, cause_id=None, traceparent=None,
-        recorded_at=now, now=now,
+        correlation_id=request.correlation_id, cause_id=None,
+        traceparent=request.traceparent, recorded_at=now, now=now,
     )  # fmt: skip
     item = outgoing(request.command, root)
     return Stored(
         position=0, message_id=command_id, tenant=request.tenant, stream=item.stream, partition=0,
         name=contract.name, contract=contract.version, payload="", personal=None, person=None,
         correlation_id=request.correlation_id, cause_id=None, actor=request.actor,
-        traceparent=None, recorded_at=now,
+        traceparent=request.traceparent, recorded_at=now,
     )  # fmt: skip
 
 

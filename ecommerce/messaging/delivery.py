@@ -8,6 +8,8 @@ all of it; the caller adds its completing statement and commits.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from .errors import WiringError, describe_with_place
 from .log import Outgoing, Stored, append, insert_with_due_time, outgoing
 from .messages import Message
 from .models import Row
-from .policies import Policy, decide
+from .policies import Decision, decide
 from .registry import Handler, Later, performer_of
 from .rows import Statement, Wanted, Workspace
 from .tables import ServiceTables
@@ -34,7 +36,13 @@ EFFECT = {
     "claims": "int",
     "error": "text",
 }
+HOST = socket.gethostname()[:40]
 TIMER = {"id": "uuid", "due_at": "timestamptz"}
+
+
+def by(who: str) -> str:
+    """What delivery logs call one who works in this process: host, process id, and who it is."""
+    return f"{HOST}:{os.getpid()}:{who}"
 
 
 @dataclass
@@ -56,15 +64,15 @@ class Delivery:
     """Why it is given up, when the error does not tell (see `reasons`)."""
 
     @cached_property
-    def policy(self) -> Policy | None:
-        """The policy that its message falls under."""
+    def decision(self) -> Decision:
+        """The policy that its message falls under, and how that was decided."""
         stored = self.stored
         return decide(stored.name, stored.tenant, stored.recorded_at, lambda: self.message)
 
     @property
     def retry_after(self) -> tuple[float, ...]:
         """Seconds to wait before each further attempt: as the policy says, or the handler."""
-        policy = self.policy
+        policy = self.decision.policy
         said = policy.retry if policy else None
         return self.handler.retry_after if said is None else said
 

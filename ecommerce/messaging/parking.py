@@ -216,7 +216,7 @@ def _log(
             min(d.attempt, len(d.retry_after) + 1),
             max(_microseconds(now - (d.due_at or d.stored.recorded_at)), 0),
             d.ran_us,
-            d.policy.name if d.policy else None,
+            d.decision.trail,
         )
         for d in deliveries
     ]

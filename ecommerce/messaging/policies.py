@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from functools import cache, cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -163,13 +163,29 @@ def check_policies(**_: Any) -> list[CheckMessage]:
     return []
 
 
-def decide(name: str, tenant: str, at: datetime, read: Callable[[], Message]) -> Policy | None:
-    """The policy that a message falls under; `read` gives its content should one ask for it."""
+class Decision(NamedTuple):
+    """The policy that a message falls under, and how that was decided, for its hops."""
+
+    policy: Policy | None = None
+    trail: str | None = None
+
+
+def decide(name: str, tenant: str, at: datetime, read: Callable[[], Message]) -> Decision:
+    """What a message falls under; `read` gives its content should a policy ask for it."""
     candidates = candidates_for(name, tenant)
-    if not candidates or candidates[0].where is None:
-        return candidates[0] if candidates else None
+    if not candidates:
+        return Decision()
+    if candidates[0].where is None:
+        return Decision(candidates[0], candidates[0].name)
     subject = Subject(contract_named(name), tenant, settings.MESSAGING_ENVIRONMENT, at, read)
-    return next((policy for policy in candidates if _refusal(policy, subject) is None), None)
+    passed_over: list[str] = []
+    for policy in candidates:
+        answer = _asked(policy, subject)
+        if answer is True:
+            return Decision(policy, ", ".join([*passed_over, policy.name]))
+        said = "no" if answer is False else f"raised {type(answer).__name__}"
+        passed_over.append(f"{policy.name} {said}")
+    return Decision(None, ", ".join([*passed_over, "no policy"]))
 
 
 def explain(name: str, tenant: str, at: datetime, read: Callable[[], Message]) -> Iterator[Tried]:
@@ -223,14 +239,20 @@ def forget() -> None:
 
 def _refusal(policy: Policy, subject: Subject) -> str | None:
     """What the policy's own question says against a message; one that raises is passed over."""
+    answer = _asked(policy, subject)
+    if isinstance(answer, Exception):
+        return f"its question raises {describe(answer)}"
+    return None if answer else "its question says no"
+
+
+def _asked(policy: Policy, subject: Subject) -> bool | Exception:
+    """What the policy's own question answers about a message."""
     try:
-        if policy.where is None or policy.where(subject):
-            return None
+        return policy.where is None or bool(policy.where(subject))
     except Exception as error:
-        # The text may quote the message, which may be personal: the log gets the kind only.
+        # The text may quote the message, which may be personal: logs and hops get the kind only.
         _report(policy.name, subject.contract.name, type(error).__name__)
-        return f"its question raises {describe(error)}"
-    return "its question says no"
+        return error
 
 
 @lru_cache(maxsize=1024)

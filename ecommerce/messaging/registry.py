@@ -31,6 +31,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
+from django.conf import settings
+
 from .context import Context
 from .errors import WiringError
 from .messages import Message, contract_of
@@ -94,9 +96,6 @@ class Handler:
     """Whether it takes several calls at a time."""
 
 
-DELIVERY_RETRIES: tuple[float, ...] = (30, 60, 120, 240, 300, 300, 300, 300, 300)
-EFFECT_RETRIES: tuple[float, ...] = (2, 4, 8)
-
 _handlers: dict[str, Handler] = {}
 _by_message: dict[type[Message], list[Handler]] = {}
 
@@ -105,9 +104,7 @@ _by_message: dict[type[Message], list[Handler]] = {}
 def handles(function: F, /) -> F: ...
 @overload
 def handles(*, retry: Sequence[float] = ..., **keys: Callable[[Any], Any]) -> Callable[[F], F]: ...
-def handles(
-    function: Any = None, /, *, retry: Sequence[float] = DELIVERY_RETRIES, **keys: Any
-) -> Any:
+def handles(function: Any = None, /, *, retry: Sequence[float] | None = None, **keys: Any) -> Any:
     """Register a handler: it may change its service's rows and cause messages."""
     return _register("handles", function, retry, keys)
 
@@ -116,9 +113,7 @@ def handles(
 def projects(function: F, /) -> F: ...
 @overload
 def projects(*, retry: Sequence[float] = ..., **keys: Callable[[Any], Any]) -> Callable[[F], F]: ...
-def projects(
-    function: Any = None, /, *, retry: Sequence[float] = DELIVERY_RETRIES, **keys: Any
-) -> Any:
+def projects(function: Any = None, /, *, retry: Sequence[float] | None = None, **keys: Any) -> Any:
     """Register a projection: it may change and add read model rows, and cause nothing."""
     return _register("projects", function, retry, keys)
 
@@ -127,7 +122,7 @@ def projects(
 def performs(function: F, /) -> F: ...
 @overload
 def performs(*, retry: Sequence[float] = ...) -> Callable[[F], F]: ...
-def performs(function: Any = None, /, *, retry: Sequence[float] = EFFECT_RETRIES) -> Any:
+def performs(function: Any = None, /, *, retry: Sequence[float] | None = None) -> Any:
     """Register an effect handler: it takes only the message, calls outside, and causes messages.
 
     It runs outside any transaction and may run more than once, so it must pass a stable key to
@@ -169,9 +164,15 @@ def handler_named(name: str) -> Handler:
     return _handlers.get(name, lost)
 
 
-def _register(kind: Kind, function: F | None, retry: Sequence[float], keys: dict[str, Any]) -> Any:
+def _register(
+    kind: Kind, function: F | None, retry: Sequence[float] | None, keys: dict[str, Any]
+) -> Any:
+    usual: Sequence[float] = (
+        settings.MESSAGING_RETRY_CALLS if kind == "performs" else settings.MESSAGING_RETRY
+    )
+
     def register(function: F) -> F:
-        handler = _describe(kind, function, tuple(retry), keys)
+        handler = _describe(kind, function, tuple(usual if retry is None else retry), keys)
         if handler.name in _handlers:
             raise WiringError(f"two handlers are named {handler.name}")
         _handlers[handler.name] = handler

@@ -78,12 +78,14 @@ class Delivery(models.Model):
     message_id = models.UUIDField()
     cause_id = models.UUIDField(null=True)
     handler = models.CharField(max_length=120)
-    worker = models.CharField(max_length=80)
+    worker = models.CharField(max_length=130)
+    """Host, process id, and a worker's random part or the actor of a command that was executed."""
     outcome = models.CharField(max_length=12)
     attempt = models.SmallIntegerField()
     waited_us = models.BigIntegerField()
     ran_us = models.IntegerField()
-    policy = models.CharField(max_length=40, null=True)
+    policy = models.TextField(null=True)
+    """Which policies were asked and passed over, and last the one that decided."""
     delivered_at = models.DateTimeField()
 
     class Meta:

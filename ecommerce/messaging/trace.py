@@ -159,7 +159,7 @@ class _Tracer:
         name = contract_of(handler.message_types[0]).name if handler else hop.handler
         effect = handler is not None and handler.kind == "performs"
         kind: Kind = "effect" if effect else "command"
-        actor = "" if effect else hop.worker
+        actor = "" if effect else hop.worker.split(":", 2)[-1]
         return Node(message_id, name, kind, hop.service, self.stream, due, actor, cause)
 
     def _not_logged(self) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from django.db import OperationalError, connections
 
 from . import wakeup
 from .database import Connection, connect
+from .delivery import by
 from .effects import THREADS, Effects
 from .errors import DatabaseAway
 from .lane import Lane
@@ -45,7 +44,7 @@ GATHER_SECONDS = 0.01
 
 def worker_name() -> str:
     """A name that no other process start has: host, process id and a random part."""
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+    return by(secrets.token_hex(4))
 
 
 class Worker:

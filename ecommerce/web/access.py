@@ -71,6 +71,7 @@ class ApiRequest(PageRequest):
     """A request as operations see it."""
 
     correlation_id: uuid.UUID
+    traceparent: str | None
 
 
 class Rule:

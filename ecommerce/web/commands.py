@@ -53,6 +53,7 @@ def run(
         tenant=caller.tenant,
         actor=caller.actor,
         correlation_id=request.correlation_id,
+        traceparent=request.traceparent,
         idempotency=_idempotency(request, caller, person or _person_of(command)),
         respond=respond,
     )

@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from ecommerce.messaging import tenancy
 
 from .access import tenant_of_page
-from .correlation import HEADER, correlation_of
+from .correlation import HEADER, correlation_of, traceparent_of
 from .problems import MEDIA_TYPE, problem
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
@@ -38,6 +38,7 @@ class RequestContext:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         correlation, shown = correlation_of(request.headers.get(HEADER))
         request.correlation_id = correlation  # type: ignore[attr-defined]
+        request.traceparent = traceparent_of(request.headers.get("traceparent"))  # type: ignore[attr-defined]
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(correlation_id=str(correlation))
         try:

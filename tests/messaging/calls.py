@@ -92,11 +92,12 @@ def pay(
     method: str = "card_approved",
     amount: int = 1999,
     tenant: str = "main",
+    traceparent: str | None = None,
 ) -> None:
     command = ProcessPayment(
         order_id=order_id, customer_id="cust-123", amount=Money(amount, "USD"), method=method
     )
-    execute(command, tenant=tenant, actor="test")
+    execute(command, tenant=tenant, actor="test", traceparent=traceparent)
 
 
 def answers() -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +16,7 @@ from ecommerce.messaging import bus
 from ecommerce.messaging.bus import Outcome, execute
 from ecommerce.messaging.database import Connection
 from ecommerce.messaging.database import connection as pooled
+from ecommerce.messaging.delivery import by
 from ecommerce.messaging.errors import Conflict, NotFound
 from ecommerce.messaging.leases import LEASE_SECONDS
 from ecommerce.messaging.rows import Key, Statement, Table
@@ -200,7 +203,10 @@ def test_a_person_s_command_leaves_one_delivery_and_no_copy_of_itself() -> None:
     assert [m for m in written("inventory") if isinstance(m, RestockInventory)] == []
     arrived = [m.quantity for m in written("inventory") if isinstance(m, InventoryRestocked)]
     assert arrived == [3]
-    assert counts("inventory")["delivery"] == 2
+    rows = fetch("inventory", 'SELECT handler, worker FROM "{delivery}" ORDER BY id')
+    assert rows[1:] == [("inventory.restock", by("user:7"))]
+    host, process, actor = by("user:7").split(":", 2)
+    assert (host, int(process), actor) == (socket.gethostname()[:40], os.getpid(), "user:7")
 
 
 # Who executes claims nothing

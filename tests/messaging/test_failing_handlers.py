@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pytest_django.fixtures import Settings
 
 from ecommerce.messaging.database import connect
+from ecommerce.messaging.policies import Policy
 from ecommerce.messaging.registry import handles
 from inventory.contracts import AdjustInventory, InventoryRestocked
 from inventory.models import InventoryLevel, StockItem
@@ -43,6 +45,59 @@ def seen(reason: str = "note") -> list[tuple[str, int]]:
     """What a handler has caused, in order."""
     caused = [message for message in written("analytics") if isinstance(message, AdjustInventory)]
     return [(each.product_id, each.change) for each in caused if each.reason == reason]
+
+
+def fails_until_it_is_given_up(worker: Puppet, clock: Clock) -> list[int]:
+    """The seconds before each further attempt of a delivery that always fails, to five."""
+    write("inventory", restocked("a", 1))
+    worker.work()
+    waited: list[int] = []
+    seconds = 0
+    while fetch("analytics", PARKED):
+        seconds += 5
+        clock.advance(5)
+        worker.hold()
+        if worker.retry():
+            waited.append(seconds)
+            seconds = 0
+    return waited
+
+
+@pytest.fixture
+def failing() -> None:
+    @handles
+    @in_service("analytics")
+    def fail(event: InventoryRestocked) -> None:
+        raise ValueError("never")
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_delivery_is_tried_ten_times_with_pauses_that_double_up_to_five_minutes(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    waited = fails_until_it_is_given_up(puppet("analytics"), clock)
+
+    assert waited == [30, 60, 120, 240, 300, 300, 300, 300, 300]
+    query = 'SELECT handler, attempts, reason FROM "{dead}"'
+    assert fetch("analytics", query) == [("analytics.fail", 10, "attempts")]
+
+
+def test_a_setting_and_a_policy_change_the_pauses(
+    puppet: Callable[..., Puppet],
+    clock: Clock,
+    settings: Settings,
+    declare: Callable[..., None],
+    request: pytest.FixtureRequest,
+) -> None:
+    settings.MESSAGING_RETRY = (5, 20)
+    request.getfixturevalue("failing")
+    worker = puppet("analytics")
+    assert fails_until_it_is_given_up(worker, clock) == [5, 20]
+
+    declare(Policy(name="patient", messages=(InventoryRestocked,), retry=(10, 10, 15)))
+    write("inventory", restocked("b", 1))
+
+    assert fails_until_it_is_given_up(worker, clock)[-3:] == [10, 10, 15]
 
 
 def test_a_failing_delivery_holds_back_its_own_stream_for_its_handler_only(

@@ -45,7 +45,7 @@ def charge(amount: int = 1999, currency: str = "USD") -> ChargeCard:
 
 def decided(message: Message | None = None, tenant: str = "main", at: datetime = NOON) -> str:
     """The name of the policy that a call to the gateway falls under."""
-    policy = decide("payments.ChargeCard", tenant, at, lambda: message or charge())
+    policy = decide("payments.ChargeCard", tenant, at, lambda: message or charge()).policy
     return policy.name if policy else ""
 
 
@@ -64,7 +64,7 @@ def test_the_first_that_fits_decides(declare: Declare) -> None:
     )
 
     assert decided() == "charges"
-    assert decide("orders.OrderCreated", "main", NOON, charge) is not None
+    assert decide("orders.OrderCreated", "main", NOON, charge).policy is not None
 
 
 def test_without_policies_and_where_none_fits_nothing_is_decided(declare: Declare) -> None:
@@ -114,7 +114,7 @@ def test_the_content_is_asked_for_only_where_a_policy_looks_at_it(declare: Decla
     def read() -> Message:
         raise AssertionError("nobody asked")
 
-    policy = decide("payments.ChargeCard", "main", NOON, read)
+    policy = decide("payments.ChargeCard", "main", NOON, read).policy
     assert policy is not None
     assert policy.name == "rest"
 
@@ -218,7 +218,7 @@ def test_calls_are_tried_again_as_their_policy_says(
     worker = caller("one")
 
     worker.perform()
-    assert attempts("payments", "payments.charge_card") == [(1, "failed", "hasty")]
+    assert attempts("payments", "payments.charge_card") == [(1, "failed", "patient no, hasty")]
     assert (counts("payments")["effect"], counts("payments")["dead"]) == (0, 1)
 
     pay("large", "card_unavailable", amount=5000)
@@ -325,17 +325,31 @@ def test_a_message_is_explained_with_its_hops(
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
-def test_of_a_call_that_was_made_only_the_hops_are_left(
-    caller: Callable[..., Caller], gateway: Gateway, declare: Declare
+@pytest.mark.parametrize(
+    ("last", "decided"),
+    [(Policy(name="money", tags={"money"}), "money"), (Policy(name="mail", tags={"mail"}), "no policy")],
+)  # fmt: skip
+def test_of_a_call_that_was_made_the_hop_tells_how_it_was_decided(
+    caller: Callable[..., Caller],
+    gateway: Gateway,
+    declare: Declare,
+    last: Policy,
+    decided: str,
 ) -> None:
-    declare(Policy(name="money", tags={"money"}))
+    def broken(subject: Subject) -> bool:
+        raise ValueError("no idea about o1")
+
+    huge = worth(Money(100_000, "USD"))
+    declare(Policy(name="broken", where=broken), Policy(name="huge", where=huge), last)
     pay()
     ((made,),) = fetch("payments", 'SELECT message_id FROM "{effect}"')
     caller("worker").perform()
+    declare()
 
     first, hop = ask("explain", str(made)).splitlines()
     assert first == "The message is no longer stored; its deliveries are."
-    assert hop.endswith("payments.charge_card, attempt 1: done under money")
+    trail = f"broken raised ValueError, huge no, {decided}"
+    assert hop.endswith(f"payments.charge_card, attempt 1: done under {trail}")
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")

@@ -44,6 +44,32 @@ def test_the_message_carries_the_caller_and_the_correlation_id(staff: Client) ->
     assert entry.tenant == "main"
 
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("header", "carried"),
+    [
+        (TRACE, TRACE),
+        (None, None),
+        ("00-" + "0" * 32 + "-00f067aa0ba902b7-01", None),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-" + "0" * 16 + "-01", None),
+        (TRACE + "-more", None),
+        (TRACE.upper(), None),
+        ("x" * 10_000, None),
+    ],
+)
+def test_the_message_carries_the_callers_trace_if_it_is_one(
+    staff: Client, header: str | None, carried: str | None
+) -> None:
+    headers = {"traceparent": header} if header else {}
+    response = staff.post("/api/products", HAT, "application/json", headers=headers)
+
+    assert response.status_code == 201
+    entry = tables.log._default_manager.get(name="inventory.ProductCreated")
+    assert entry.traceparent == carried
+
+
 def test_the_same_key_and_body_give_the_same_answer_and_one_effect(staff: Client) -> None:
     first = create(staff, key="k1")
     again = create(staff, dict(reversed(HAT.items())), key="k1")
