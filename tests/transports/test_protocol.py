@@ -15,12 +15,13 @@ import msgspec
 import psycopg
 import pytest
 
-from ecommerce.messaging import ages, backlogs, relay, sender, transports
+from ecommerce.messaging import ages, backlogs, database, relay, sender, transports
 from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.errors import ContractError, WiringError
 from ecommerce.messaging.services import service
 from ecommerce.messaging.transports import Batch, Receipt, take
 from tests.messaging.conftest import Clock
+from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.examples import restocked
 from tests.messaging.steps import (
     Altered,
@@ -316,6 +317,24 @@ def test_while_the_broker_is_away_it_is_told_which_service_is_behind_and_for_how
 
     carrier.away = False
     carrier.lose_patience()
+    carrier.settle()
+    assert behind() == {}
+
+
+def test_what_waited_for_a_database_is_told_once_that_is_back(
+    carrier: Carrier, elsewhere: Elsewhere, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "TIMEOUT", 0.5)
+    create("a")
+    clock.advance(600)
+
+    with elsewhere.down():
+        database.close_pools()
+        assert behind() == {}
+        assert "analytics" not in {each.service for each in backlogs.backlogs()}
+    database.close_pools()
+    assert behind().keys() == {("inventory", "analytics")}
+
     carrier.settle()
     assert behind() == {}
 
