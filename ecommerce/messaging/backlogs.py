@@ -15,12 +15,14 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from .ages import crossings, oldest_call, oldest_timer, oldest_unrelayed
 from .canary import NAME
 from .database import connection
 from .leases import LEASE_SECONDS
@@ -51,7 +53,10 @@ class Backlog:
     oldest: dict[str, float] = field(default_factory=dict)
     attempts: dict[str, float] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
-    """`workers` alive, `leases` held, `partitions`, and `canary`: seconds since its last answer."""
+    """`workers` alive, `leases` held, `partitions`, and `canary`: seconds since its last answer. For
+    how long the first `call` and the first `timer` have been due that nobody takes."""
+    unrelayed: dict[str, float] = field(default_factory=dict)
+    """For how long its first message waits in the log of each source in another database."""
 
 
 def backlogs() -> list[Backlog]:
@@ -60,6 +65,7 @@ def backlogs() -> list[Backlog]:
     with _memory.lock:
         if time.monotonic() >= _memory.until:
             _memory.found = list(_read_all())
+            _ask_relays({backlog.service: backlog for backlog in _memory.found})
             _memory.until = time.monotonic() + KEPT_SECONDS
         return _memory.found
 
@@ -81,6 +87,7 @@ def busiest(found: Sequence[Backlog], most: int) -> set[str]:
 def folded(backlog: Backlog, named: set[str]) -> Backlog:
     """The same work, with what belongs to any other tenant under OTHERS."""
     less = Backlog(backlog.service, attempts=backlog.attempts, facts=backlog.facts)
+    less.unrelayed = backlog.unrelayed
     for (queue, tenant), length in backlog.lengths.items():
         less.lengths[queue, tenant if tenant in named else OTHERS] += length
     for tenant, age in backlog.oldest.items():
@@ -105,6 +112,15 @@ def _read_all() -> Any:
             yield _read(config)
         except (psycopg.Error, PoolTimeout):
             continue
+
+
+@acting_for(EVERY)
+def _ask_relays(read: dict[str, Backlog]) -> None:
+    for source, target in crossings():
+        if {source.label, target.label} <= read.keys():
+            with suppress(psycopg.Error, PoolTimeout):
+                age = oldest_unrelayed(source, target)
+                read[target.label].unrelayed[source.label] = age
 
 
 def _read(config: ServiceConfig) -> Backlog:
@@ -161,7 +177,9 @@ def _facts(config: ServiceConfig) -> str:
             ('partitions', (SELECT count(*) FROM "{tables.partition._meta.db_table}")),
             ('canary', (SELECT extract(epoch FROM messaging_now() - coalesce(answered_at, asked_at))
                 FROM "{tables.canary._meta.db_table}"
-                WHERE tenant = %(no_shop)b::text AND name = %(canary)b::text))
+                WHERE tenant = %(no_shop)b::text AND name = %(canary)b::text)),
+            ('call', coalesce({oldest_call(config)}, 0)),
+            ('timer', coalesce({oldest_timer(config)}, 0))
         ) AS facts(fact, number)"""
 
 

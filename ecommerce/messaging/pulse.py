@@ -1,4 +1,4 @@
-"""Whether a service's work gets done: who works, whether the canary answers, how long messages wait.
+"""Whether a service's work gets done: who works, whether the canary answers, how long things wait.
 
 Unlike `gauges` and `backlogs` it is about one service, never kept or scaled, asked on the connections
 that requests use, and raises when there is no answer: it decides who gets requests.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from django.db import connections, transaction
 
+from .ages import STATEMENT_TIMEOUT, STRETCH, oldest_call, oldest_timer
 from .canary import NAME
 from .schedules import NO_SHOP
 from .services import ServiceConfig
@@ -20,9 +21,6 @@ from .subscriptions import readable, subscribed_names
 
 HEARTBEAT_SECONDS = 10.0
 """A worker that has been silent for longer is taken for dead."""
-STRETCH = 1000
-"""Messages of one source that are looked at for the first that waits."""
-STATEMENT_TIMEOUT = "2s"
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,8 @@ class Pulse:
     canary_age: float | None
     canary_took: float | None
     oldest_waiting: float
+    oldest_call: float
+    oldest_timer: float
     parked: int
 
 
@@ -47,6 +47,7 @@ def pulse(service: ServiceConfig) -> Pulse:
         SELECT w.alive, extract(epoch FROM messaging_now() - coalesce(c.answered_at, c.asked_at)),
             CASE WHEN c.answered_at IS NOT NULL THEN c.took_us / 1e6 END,
             (SELECT extract(epoch FROM messaging_now() - min(recorded_at)) FROM ({first}) AS first),
+            {oldest_call(service)}, {oldest_timer(service)},
             (SELECT count(*) FROM (SELECT FROM "{tables.parked._meta.db_table}" LIMIT %s) AS p)
         FROM (SELECT count(*) AS alive FROM "{tables.worker._meta.db_table}"
               WHERE heartbeat_at > messaging_now() - make_interval(secs => %s)) AS w
@@ -60,8 +61,9 @@ def pulse(service: ServiceConfig) -> Pulse:
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
         cursor.execute(sql, [*stretches, STRETCH, HEARTBEAT_SECONDS, NO_SHOP, NAME])
-        workers, age, took, oldest, parked = cursor.fetchone()
-    return Pulse(workers, _seconds(age), _seconds(took), _seconds(oldest) or 0.0, parked)
+        workers, age, took, *oldest, parked = cursor.fetchone()
+    waiting, call, timer = (_seconds(each) or 0.0 for each in oldest)
+    return Pulse(workers, _seconds(age), _seconds(took), waiting, call, timer, parked)
 
 
 def _first_waiting(log: str) -> str:

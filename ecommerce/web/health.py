@@ -3,7 +3,7 @@
 `/health/live` (and `/alive`) asks nothing but the process, so that a database that is away never
 gets processes restarted. `/health/ready` asks each service's database: does it answer, is it
 migrated, do workers beat, does the canary's ping come through, is anything waiting too long to be
-delivered. `/health` is both, for people. Details are for operators: what a check found is a
+delivered, called, sent at its time or relayed to another database. `/health` is both, for people. Details are for operators: what a check found is a
 sentence without internals.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
+import psycopg
 import structlog
 from django.conf import settings
 from django.db import DataError, Error, ProgrammingError, connections
@@ -24,6 +25,7 @@ from django.views.decorators.http import require_safe
 from psycopg_pool import PoolTimeout
 
 from ecommerce.messaging import desk, tenancy
+from ecommerce.messaging.ages import crossings, oldest_unrelayed
 from ecommerce.messaging.pulse import HEARTBEAT_SECONDS, Pulse, pulse
 from ecommerce.messaging.services import ServiceConfig, services
 
@@ -54,25 +56,33 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @tenancy.acting_for(tenancy.EVERY)
 def readiness() -> list[Check]:
-    """All checks, by database and then by service; a database that is away ends its own."""
-    found = []
+    """All checks, by database and then by service; a database that is away ends its own.
+
+    At last what crosses between two databases that answer.
+    """
+    found, usable = [], set()
     for alias in connections:
         reached = _guarded(f"database {alias}", _answers, alias)
         if reached[-1].ok:
             reached += _guarded(f"migrations {alias}", _migrated, alias)
         if reached[-1].ok:
+            usable.add(alias)
             reached += _guarded(f"row security {alias}", _keeps_tenants_apart, alias)
             for service in services():
                 if service.database == alias:
                     reached += _guarded(f"service {service.label}", _works, service)
         found += reached
+    for source, target in crossings():
+        if {source.database, target.database} <= usable:
+            name = f"relay {source.label} to {target.label}"
+            found += _guarded(name, _arrives, (source, target))
     return found
 
 
 def _guarded(name: str, check: Callable[[T], list[Check]], subject: T) -> list[Check]:
     try:
         return check(subject)
-    except (Error, PoolTimeout) as error:
+    except (Error, psycopg.Error, PoolTimeout) as error:
         log.warning("health check failed", check=name, error=str(error))
         return [Check(name, ok=False, detail="the database does not answer")]
 
@@ -118,6 +128,8 @@ def _works(service: ServiceConfig) -> list[Check]:
         _workers_beat(service.label, found, needed=needed),
         _canary_answers(service.label, found, needed=needed),
         _nothing_waits(service.label, found, needed=needed),
+        _not_overdue("call", service.label, found.oldest_call, needed=needed),
+        _not_overdue("timer", service.label, found.oldest_timer, needed=needed),
         _nothing_is_parked(service.label, found),
         _nothing_is_dead(service),
     ]
@@ -146,6 +158,22 @@ def _nothing_waits(label: str, found: Pulse, *, needed: bool) -> Check:
     age, limit = found.oldest_waiting, float(settings.READY_OLDEST_SECONDS)
     detail = f"the oldest message waits for {age:.0f} s"
     return Check(f"deliveries {label}", age <= limit, detail, _rounded(age), limit, needed)
+
+
+def _not_overdue(what: str, label: str, age: float, *, needed: bool) -> Check:
+    """The age of the first that is due and that no worker takes."""
+    limit = float(settings.READY_OLDEST_SECONDS)
+    detail = f"the oldest {what} that nobody takes is due for {age:.0f} s"
+    return Check(f"{what}s {label}", age <= limit, detail, _rounded(age), limit, needed)
+
+
+def _arrives(crossing: tuple[ServiceConfig, ServiceConfig]) -> list[Check]:
+    """The age of the oldest message that has not arrived in the target's database."""
+    source, target = crossing
+    age, limit = oldest_unrelayed(source, target), float(settings.READY_OLDEST_SECONDS)
+    detail = f"the oldest message that has not arrived waits for {age:.0f} s"
+    name, needed = f"relay {source.label} to {target.label}", settings.READY_NEEDS_WORKERS
+    return [Check(name, age <= limit, detail, _rounded(age), limit, needed)]
 
 
 def _nothing_is_parked(label: str, found: Pulse) -> Check:

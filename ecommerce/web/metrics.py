@@ -128,6 +128,8 @@ FACTS = {
     "leases": ("shop_partitions_held", "Partitions that a worker holds."),
     "partitions": ("shop_partitions", "All partitions."),
     "canary": ("shop_canary_age_seconds", "Time since the service answered its own ping."),
+    "call": ("shop_oldest_call_seconds", "For how long a call is due that nobody makes."),
+    "timer": ("shop_oldest_timer_seconds", "For how long a timer is due that nobody sends."),
 }
 
 
@@ -157,6 +159,14 @@ class _Work(Collector):
         yield _gauge(attempts, "outcome", (
             (backlog.service, outcome, rate)
             for backlog in found for outcome, rate in backlog.attempts.items()
+        ))  # fmt: skip
+        behind = (
+            "shop_oldest_unrelayed_seconds",
+            "For how long a message waits for this database.",
+        )
+        yield _gauge(behind, "source", (
+            (backlog.service, source, age)
+            for backlog in found for source, age in backlog.unrelayed.items()
         ))  # fmt: skip
         for fact, about in FACTS.items():
             yield _gauge(about, None, (

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import admission
 from ecommerce.messaging.claims import CLAIM_SECONDS
@@ -21,6 +22,7 @@ from ecommerce.messaging.policies import Policy, worth
 from ecommerce.messaging.services import service
 from ecommerce.messaging.worker import Worker
 from ecommerce.values import Money
+from ecommerce.web.health import readiness
 from payments.contracts import ChargeCard
 from tests.messaging.calls import Caller, Gateway, answers, pay
 from tests.messaging.conftest import Clock
@@ -278,6 +280,23 @@ def test_a_running_worker_keeps_to_its_topics(gateway: Gateway, declare: Declare
     assert fetch("payments", 'SELECT count(*) FROM "{delivery}" WHERE policy = %b', "charges") == [
         (1,)
     ]
+
+
+def test_what_no_running_worker_takes_makes_not_ready(
+    gateway: Gateway, declare: Declare, settings: Settings
+) -> None:
+    settings.READY_OLDEST_SECONDS = 0
+    declare(Policy(name="charges", messages=(ChargeCard,), topic="slow"))
+
+    def overdue() -> list[str]:
+        return [check.name for check in readiness() if check.fails and "calls" in check.name]
+
+    pay("one")
+    Worker(["payments"], topics=["default"]).drain(PATIENCE)
+    assert (paid(), overdue()) == ([], ["calls payments"])
+
+    Worker(["payments"], topics=["slow"]).drain(PATIENCE)
+    assert (paid(), overdue()) == (["one"], [])
 
 
 @pytest.mark.parametrize("topics", ["slow,typo", "", ","])

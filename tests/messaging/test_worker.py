@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -18,9 +19,10 @@ from django.conf import settings
 from psycopg import sql
 from pytest_django.fixtures import Settings
 
-from ecommerce.messaging import lane, wakeup
+from ecommerce.messaging import lane, performer, wakeup
 from ecommerce.messaging import worker as worker_module
 from ecommerce.messaging.database import connect
+from ecommerce.messaging.effects import Effects
 from ecommerce.messaging.lane import Lane
 from ecommerce.messaging.registry import handles
 from ecommerce.messaging.tasks import drain
@@ -28,6 +30,7 @@ from ecommerce.messaging.worker import Worker
 from inventory.contracts import AdjustInventory, InventoryRestocked
 from payments.contracts import RecordCharge
 from tests import databases
+from tests.messaging.calls import Gateway, answers, pay
 from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.examples import restocked
 from tests.messaging.steps import fetch, in_service, until, write, written
@@ -190,6 +193,29 @@ def test_a_failing_step_does_not_end_the_worker(
         until(lambda: not faults)
         write("inventory", restocked("a", 1))
         until(lambda: noted() == [1])
+
+
+@pytest.mark.parametrize("loses", [ValueError, TimeoutError, psycopg.errors.QueryCanceled])
+def test_a_failing_look_does_not_end_the_thread_of_effects(
+    loses: type[Exception], gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(performer, "RECONNECT_SECONDS", 0.05)
+    faults: list[Exception] = []
+    step: Callable[..., int] = Effects.step
+
+    def fail_sometimes(effects: Effects, *args: Any, **options: Any) -> int:
+        if faults:
+            raise faults.pop()
+        return step(effects, *args, **options)
+
+    monkeypatch.setattr(Effects, "step", fail_sometimes)
+    with running("payments"):
+        faults += [loses("once"), loses("twice")]
+        pay()
+        until(lambda: answers() == [("o1", "approved")])
+
+    assert faults == []
+    assert gateway.calls == 1
 
 
 def test_a_database_that_is_down_does_not_stop_the_services_of_another(

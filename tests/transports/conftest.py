@@ -11,14 +11,14 @@ from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import sender
 from tests.messaging import elsewhere as another
-from tests.messaging.conftest import connection, elsewhere
+from tests.messaging.conftest import clock, connection, elsewhere
 from tests.messaging.elsewhere import Elsewhere
 from tests.transports import carrier as carriers
 from tests.transports.brokers import Broker, RabbitMQ, Valkey
 from tests.transports.carrier import Carrier
 from tests.transports.running import Running
 
-__all__ = ["connection", "elsewhere"]
+__all__ = ["clock", "connection", "elsewhere"]
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from ecommerce.embedded.management.commands.serve import programs
+from ecommerce.messaging.services import services
 from orders.models import Order
 from tests.journeys.shop import SCARF, Shop
 from tests.messaging.elsewhere import Elsewhere
@@ -28,6 +29,7 @@ pytestmark = [
 
 AWAY = ("payments", "analytics")
 OUTAGE_SECONDS = 6.0
+LATE_SECONDS = 3
 PROMPT_SECONDS = 2.0
 """A library that waits for its broker takes 6 s and more; the rest is for a busy machine."""
 
@@ -46,7 +48,7 @@ def split(broker: Broker, elsewhere: Elsewhere, tmp_path: Path) -> Iterator[Runn
 def open_shop(running: Running) -> str:
     (port,) = free_ports(1)
     web, *_ = programs(port, workers=0)
-    running.start(web.arguments)
+    running.start(web.arguments, READY_OLDEST_SECONDS=str(LATE_SECONDS))
     running.everything()
     address = f"http://127.0.0.1:{port}"
     until(lambda: _answers(address))
@@ -58,6 +60,15 @@ def _answers(address: str) -> bool:
         return httpx.get(f"{address}/alive", trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def missing(address: str) -> dict[str, float] | None:
+    """None when it is ready, otherwise the relays that are behind, and for how many seconds."""
+    response = httpx.get(f"{address}/health/ready", timeout=30, trust_env=False)
+    relays = [each for each in response.json()["checks"] if each["name"].startswith("relay ")]
+    late = {each["name"]: each["seconds"] for each in relays if not each["ok"]}
+    assert not late or response.status_code == 503
+    return None if response.status_code == 200 else late
 
 
 def shipped() -> int:
@@ -73,6 +84,7 @@ def test_orders_are_taken_at_once_while_the_broker_is_away_and_carried_out_after
         shop = Shop(http)
         until(lambda: shop.place().status_code == 201)
         until(lambda: shipped() == Order.objects.count())
+        until(lambda: missing(address) is None)
 
         # when it is killed, and orders are placed all the time
         broker.kill()
@@ -89,9 +101,18 @@ def test_orders_are_taken_at_once_while_the_broker_is_away_and_carried_out_after
     placed = Order.objects.count()
     assert shipped() == placed - len(took)
 
+    # and readiness says which service is behind, and for how long
+    until(lambda: missing(address))
+    late = missing(address) or {}
+    assert set(late) <= {
+        f"relay {source.label} to {target}" for source in services() for target in AWAY
+    }
+    assert late["relay orders to payments"] > LATE_SECONDS
+
     # and when it is back, all are carried out, and the books agree
     broker.start()
     until(lambda: shipped() == placed)
+    until(lambda: missing(address) is None)
     split.manage("audit", "--patience", "30")
     away = split.logs().count("the broker is away")
     assert 1 <= away <= 2 * len(split.programs)  # a connection kept from before may fail once more

@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
-from ecommerce.messaging import relay, sender, transports
+from ecommerce.messaging import ages, backlogs, database, relay, sender, transports
 from ecommerce.messaging.database import Connection, connect
 from ecommerce.messaging.database import connection as pooled
 from ecommerce.messaging.errors import ContractError, WiringError
 from ecommerce.messaging.services import service
 from ecommerce.messaging.transports import Batch, Receipt, take
+from tests.messaging.conftest import Clock
+from tests.messaging.elsewhere import Elsewhere
 from tests.messaging.examples import restocked
 from tests.messaging.steps import (
     Altered,
@@ -291,6 +294,95 @@ def test_while_the_broker_is_away_messages_wait_in_the_log(carrier: Carrier) -> 
     carrier.settle()
 
     assert arrived() == NAMES
+
+
+def behind() -> dict[tuple[str, str], float]:
+    """Sources and targets between which something waits, and for how many seconds."""
+    backlogs.forget()
+    return {
+        (source, each.service): age
+        for each in backlogs.backlogs()
+        for source, age in each.unrelayed.items()
+        if age > 0
+    }
+
+
+def test_while_the_broker_is_away_it_is_told_which_service_is_behind_and_for_how_long(
+    carrier: Carrier, clock: Clock
+) -> None:
+    write("inventory", restocked("x", 1))
+    carrier.settle()
+    assert behind() == {}
+
+    carrier.away = True
+    create("a")
+    carrier.send()
+    clock.advance(600)
+    ((who, seconds),) = behind().items()
+    assert who == ("inventory", "analytics")
+    assert 600 <= seconds < 660
+
+    carrier.away = False
+    carrier.lose_patience()
+    carrier.settle()
+    assert behind() == {}
+
+
+def test_what_waited_for_a_database_is_told_once_that_is_back(
+    carrier: Carrier, elsewhere: Elsewhere, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "TIMEOUT", 0.5)
+    create("a")
+    clock.advance(600)
+
+    with elsewhere.down():
+        database.close_pools()
+        assert behind() == {}
+        assert "analytics" not in {each.service for each in backlogs.backlogs()}
+    database.close_pools()
+    assert behind().keys() == {("inventory", "analytics")}
+
+    carrier.settle()
+    assert behind() == {}
+
+
+@pytest.mark.parametrize(("unwanted", "late"), [(4, False), (5, True)])
+def test_what_lies_behind_a_stretch_that_nobody_wants_is_not_taken_for_relayed(
+    unwanted: int, late: bool, carrier: Carrier, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ages, "STRETCH", 5)
+    source, target = service("inventory"), service("analytics")
+    write("inventory", *(restocked("x", number) for number in range(unwanted)))
+    clock.advance(600)
+
+    assert (ages.oldest_unrelayed(source, target) >= 600) == late
+
+
+def test_a_sender_that_fails_goes_on(carrier: Carrier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "RECONNECT_SECONDS", 0.05)
+    faults = [ValueError("a bug"), TimeoutError("too late"), psycopg.OperationalError("lost")]
+    step: Callable[..., int] = sender.Sender.step
+
+    def fail_at_first(each: sender.Sender, conn: Connection) -> int:
+        if faults:
+            raise faults.pop()
+        return step(each, conn)
+
+    monkeypatch.setattr(sender.Sender, "step", fail_at_first)
+    create("a")
+    stopping = threading.Event()
+    thread = sender.SenderThread([carrier.worker.drain], "sender", stopping)
+    thread.start()
+    try:
+        until(lambda: carrier.waiting)
+    finally:
+        stopping.set()
+        thread.woken.set()
+        thread.join()
+    carrier.carry(*carrier.waiting[:])
+
+    assert faults == []
+    assert arrived() == ["a"]
 
 
 def test_a_broker_that_goes_away_before_the_receipt_costs_nothing(carrier: Carrier) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,11 +12,14 @@ from django.conf import settings
 from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import tenancy
-from ecommerce.messaging.pulse import STRETCH, pulse
+from ecommerce.messaging.ages import STRETCH
+from ecommerce.messaging.pulse import pulse
 from ecommerce.messaging.services import service, services
+from tests.admin import rows
 
 
 def beat(seconds_ago: float = 0) -> None:
@@ -161,6 +165,25 @@ def send(age: int, name: str) -> None:
 
 
 @pytest.mark.django_db(databases="__all__")
+@pytest.mark.parametrize(("queue", "age", "found"), [
+    ("effect", 90, {"calls payments": r"the oldest call that nobody takes is due for 9\d s"}),
+    ("effect", 30, {}),
+    ("effect", -5, {}),
+    ("timer", 90, {"timers payments": r"the oldest timer that nobody takes is due for 9\d s"}),
+    ("timer", -5, {}),
+])  # fmt: skip
+def test_what_is_due_and_nobody_takes_is_told(
+    client: Client, queue: str, age: int, found: dict[str, str]
+) -> None:
+    beat()
+    due_at = timezone.now() - timedelta(seconds=age)
+    rows.make(getattr(service("payments").tables, queue), due_at=due_at)
+
+    assert_told(failing(client), found)
+    assert client.get("/health/ready").status_code == (503 if found else 200)
+
+
+@pytest.mark.django_db(databases="__all__")
 def test_a_message_that_was_read_waits_no_longer(client: Client) -> None:
     beat()
     send(90, "inventory.ReserveInventory")
@@ -194,6 +217,29 @@ def test_the_first_message_that_waits_is_found_behind_a_bounded_stretch_only() -
         ((plan,),) = cursor.fetchall()
 
     assert sum(_rows_read(plan[0]["Plan"], "orders_log")) <= STRETCH
+
+
+@pytest.mark.django_db(databases="__all__")
+@pytest.mark.parametrize("due", ["-1 hour", "1 hour"])
+def test_of_the_calls_one_of_each_partition_is_looked_at(due: str) -> None:
+    effect = service("payments").tables.effect
+    rows.make(effect)
+    names = ", ".join(
+        str(f.column) for f in effect._meta.fields if f.name not in {"id", "due_at", "partition"}
+    )
+    flood = f"""INSERT INTO payments_effect (id, due_at, partition, {names})
+        SELECT gen_random_uuid(), messaging_now() + %s::interval, n %% 64, {names}
+        FROM payments_effect, generate_series(1, 5000) AS n"""
+    connection = connections[service("payments").database]
+    with connection.cursor() as cursor, CaptureQueriesContext(connection) as asked:
+        cursor.execute(flood, [due])
+        cursor.execute("ANALYZE payments_effect")
+        pulse(service("payments"))
+        (statement,) = [q["sql"] for q in asked.captured_queries if "WITH place" in q["sql"]]
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+        ((plan,),) = cursor.fetchall()
+
+    assert sum(_rows_read(plan[0]["Plan"], "payments_effect")) <= 64
 
 
 def _rows_read(node: dict[str, Any], table: str) -> Iterator[int]:

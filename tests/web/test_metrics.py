@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as families
 from pytest_django.fixtures import Settings
@@ -131,6 +133,21 @@ def test_workers_leases_and_canaries_are_told() -> None:
     # and when one worked
     Worker().drain(10)
     assert set(told()["shop_canary_age_seconds"]) == {(each.label,) for each in services()}
+
+
+def test_how_long_the_first_call_and_timer_have_been_due_is_told() -> None:
+    tables = service("payments").tables
+    for number, age in enumerate((30, 90, -90)):
+        due_at = timezone.now() - timedelta(seconds=age)
+        rows.make(tables.effect, number, due_at=due_at)
+        rows.make(tables.timer, number, due_at=due_at)
+
+    found = told()
+
+    for name in ("shop_oldest_call_seconds", "shop_oldest_timer_seconds"):
+        assert 90 <= found[name].pop(("payments",)) < 150
+        assert set(found[name].values()) == {0.0}
+    assert "shop_oldest_unrelayed_seconds" not in found
 
 
 def test_requests_are_counted_by_route_and_status() -> None:
