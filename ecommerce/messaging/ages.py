@@ -1,4 +1,5 @@
-"""How long something waits that nobody takes: calls and timers that are due, messages for another database.
+"""How long something waits that nobody takes: calls and timers that are due, messages for another
+database.
 
 A thread that is dead or stuck, a topic that no worker takes, a broker or a database that is away: each
 shows as an age here, whatever the cause.
@@ -49,8 +50,8 @@ def oldest_unrelayed(source: ServiceConfig, target: ServiceConfig) -> float:
     """For how many seconds the first message waits in a source's log that the target's inbox lacks.
 
     Whatever carries messages moves the target's cursor, past those that it does not want, too: when
-    nothing else stands in the stretch, what lies behind it may wait as long as its end. Raises psycopg.Error or PoolTimeout when
-    one of the two databases does not tell in time.
+    nothing else stands in the stretch, what lies behind it may wait as long as its end. Raises
+    psycopg.Error or PoolTimeout when one of the two databases does not tell in time.
     """
     cursors, log = target.tables.relay._meta.db_table, source.tables.log._meta.db_table
     reached = _one(

@@ -28,6 +28,7 @@ from ecommerce.values import Money
 
 from .errors import ContractError, WiringError, describe
 from .messages import Contract, Message, contract_named, contract_of
+from .registry import performer_of
 
 logger = logging.getLogger(__name__)
 
@@ -267,16 +268,20 @@ def _report(policy: str, message: str, error: str) -> None:
 
 
 def _mistake(policy: Policy, names: Sequence[str]) -> str | None:
-    if names.count(policy.name) > 1:
-        return "is declared twice"
-    if not 0 < len(policy.name) <= LONGEST_NAME:
-        return f"needs a name of 1 to {LONGEST_NAME} characters"
-    if policy.concurrency is not None and policy.concurrency < 1:
-        return "would let nothing run: its concurrency must be 1 or more"
-    if policy.retry is not None and any(seconds <= 0 for seconds in policy.retry):
-        return "must wait more than 0 seconds before each attempt"
-    if not policy.topic or "," in policy.topic:
-        return "needs a topic without commas"
     for message in policy.messages:
         contract_of(message)
-    return None
+    limits = policy.topic != DEFAULT_TOPIC or policy.concurrency is not None
+    calls = not policy.messages or any(map(performer_of, policy.messages))
+    mistakes = {
+        "is declared twice": names.count(policy.name) > 1,
+        f"needs a name of 1 to {LONGEST_NAME} characters": not 0 < len(policy.name) <= LONGEST_NAME,
+        "would let nothing run: its concurrency must be 1 or more": policy.concurrency is not None
+        and policy.concurrency < 1,
+        "must wait more than 0 seconds before each attempt": any(
+            seconds <= 0 for seconds in policy.retry or ()
+        ),
+        "needs a topic without commas": not policy.topic or "," in policy.topic,
+        "gives a topic or concurrency, which only calls have, to other messages": limits
+        and not calls,
+    }
+    return next((mistake for mistake, is_made in mistakes.items() if is_made), None)

@@ -3,8 +3,8 @@
 `/health/live` (and `/alive`) asks nothing but the process, so that a database that is away never
 gets processes restarted. `/health/ready` asks each service's database: does it answer, is it
 migrated, do workers beat, does the canary's ping come through, is anything waiting too long to be
-delivered, called, sent at its time or relayed to another database. `/health` is both, for people. Details are for operators: what a check found is a
-sentence without internals.
+delivered, called, sent at its time or relayed to another database. `/health` is both, for people.
+Details are for operators: what a check found is a sentence without internals.
 """
 
 from __future__ import annotations

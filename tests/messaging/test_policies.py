@@ -165,6 +165,8 @@ def test_a_decision_can_be_explained_step_by_step(declare: Declare) -> None:
         ((Policy(name="a", retry=(1, 0)),), "must wait more than 0 seconds"),
         ((Policy(name="a", topic="x,y"),), "needs a topic without commas"),
         ((Policy(name="a", messages=(Message,)),), "Message has no contract"),
+        ((Policy(name="a", messages=(CancelOrder,), concurrency=2),), "which only calls have"),
+        ((Policy(name="a", messages=(CancelOrder,), topic="slow"),), "which only calls have"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
