@@ -128,7 +128,9 @@ class Drain:
             deliveries, now = parking.fetch(conn, self.tables, self.sources, group)
             if self.leases.careful:
                 deliveries = deliveries[:1]
-                self._count_deaths(conn, f"parked:{deliveries[0].parked_id}", deliveries)
+                (first,) = deliveries
+                # An attempt that failed is over, and no worker died of it.
+                self._count_deaths(conn, f"parked:{first.parked_id}:{first.attempt}", deliveries)
             try:
                 self._commit(conn, deliveries, NOWHERE_FURTHER, now)
             except Fenced:

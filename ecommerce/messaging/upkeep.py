@@ -45,7 +45,7 @@ def count_anew(conn: Connection, chosen: Sequence[ServiceConfig]) -> None:
            JOIN pg_class ON pg_class.oid = relid
            WHERE pg_stat_user_tables.relname LIKE ANY(%b::text[])
              AND n_live_tup > 50 + 4 * greatest(reltuples, 0)
-             AND pg_has_role(relowner, 'USAGE')""",
+             AND relpersistence = 'p' AND pg_has_role(relowner, 'USAGE')""",
         ([f"{service.label}\\_%" for service in chosen],),
     ).fetchall()
     if grown:

@@ -147,3 +147,29 @@ def test_a_parked_message_that_kills_its_worker_when_tried_again_is_given_up_too
     assert deaths == IN_BATCHES + MOST_DEATHS
     assert noted() == [1, 2]
     assert fetch("analytics", 'SELECT stream FROM "{dead}"') == [("product/a",)]
+
+
+def test_a_parked_message_that_fails_while_workers_die_of_other_things_has_all_its_attempts(
+    puppet: Callable[..., Puppet], clock: Clock
+) -> None:
+    @handles(retry=[30] * 6)
+    @in_service("analytics")
+    def note(event: InventoryRestocked) -> None:
+        raise ValueError("no")
+
+    write("inventory", restocked("a", 1))
+    puppet("analytics").work()
+
+    careful = []
+
+    # when each worker is lost right after it has tried once more
+    for _ in range(6):
+        clock.advance(31)
+        heir = puppet("analytics")
+        heir.hold()
+        assert heir.retry() == 1
+        careful.append(heir.drain.leases.careful)
+
+    # then the message is not taken for what they died of
+    assert careful == [False, True, True, True, True, True]
+    assert fetch("analytics", 'SELECT attempts, reason FROM "{dead}"') == [(7, "attempts")]
