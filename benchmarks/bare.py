@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import psycopg
 import uuid_utils.compat
 
-from ecommerce.threads import Threads
+from ecommerce.threads import THREADS, Threads
 
 FIRST_CAUSE = """(SELECT cause_id FROM orders_log WHERE stream = 'order/' || %(order)s
                  ORDER BY position LIMIT 1)"""
@@ -36,8 +36,6 @@ SUMMARY = "SELECT * FROM customers_ordersummary WHERE tenant = %b AND order_id =
 NEWEST = """SELECT * FROM customers_ordersummary WHERE tenant = %b AND created_at IS NOT NULL
             ORDER BY created_at DESC, id DESC LIMIT %b"""
 TENANT = "main"
-THREADS = 4
-"""As in `ecommerce.asgi`, which cannot be imported without the platform."""
 MOST_BYTES = 100_000
 
 Row = dict[str, Any]

@@ -13,11 +13,8 @@ from ecommerce.wsgi import application as pages  # sets Django up, for what foll
 from django.conf import settings
 from django.urls import get_resolver
 
-from ecommerce.threads import Message, Receive, Send, Threads
+from ecommerce.threads import THREADS, Message, Receive, Send, Threads
 from ecommerce.web import live
-
-THREADS = 4
-"""What waits for the database does not wait for each other. More would wait for Python's lock."""
 
 web = Threads(pages, THREADS, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 get_resolver().url_patterns  # noqa: B018  what can be watched is declared beside the pages

@@ -15,6 +15,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+THREADS = 4
+"""What waits for the database does not wait for each other. More would wait for Python's lock."""
 PART_BYTES = 256 * 1024
 """So much of an answer is kept together before it is sent."""
 
@@ -66,7 +68,7 @@ class Threads:
     ) -> list[Message]:
         """In a thread: have the request answered, and return what is left to send."""
         unsent: list[Message] = []
-        parts: list[bytes] = []
+        made = bytearray()
 
         def start(status: str, headers: Sequence[tuple[str, str]], _error: Any = None) -> None:
             unsent[:] = [_start(status, headers)]
@@ -74,15 +76,15 @@ class Threads:
         result = self.application(request, start)
         try:
             for part in result:
-                parts.append(part)
-                if sum(map(len, parts)) > PART_BYTES:
-                    for message in (*unsent, _part(parts, more=True)):
+                made += part
+                if len(made) > PART_BYTES:
+                    for message in (*unsent, _part(made, more=True)):
                         send_now(message)
                     unsent.clear()
-                    parts.clear()
+                    made.clear()
         finally:
             getattr(result, "close", lambda: None)()
-        return [*unsent, _part(parts)]
+        return [*unsent, _part(made)]
 
 
 def environ(scope: Message, body: bytes) -> dict[str, Any]:
@@ -125,8 +127,8 @@ def _start(status: str, headers: Sequence[tuple[str, str]]) -> Message:
     return {"type": "http.response.start", "status": int(status[:3]), "headers": encoded}
 
 
-def _part(parts: list[bytes], *, more: bool = False) -> Message:
-    return {"type": "http.response.body", "body": b"".join(parts), "more_body": more}
+def _part(made: bytearray, *, more: bool = False) -> Message:
+    return {"type": "http.response.body", "body": bytes(made), "more_body": more}
 
 
 async def _sent(send: Send, message: Message) -> None:

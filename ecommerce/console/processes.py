@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from ecommerce.messaging.delivery import HOST
 from ecommerce.messaging.errors import Conflict
 from ecommerce.messaging.fleet import Member
 
@@ -94,7 +94,7 @@ def _grasp(worker: str, members: Sequence[Member]) -> Iterator[int]:
 def _pid(worker: str) -> int | None:
     """The process that a name tells, if it is one of this machine."""
     host, _, rest = worker.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname()[:40] or not rest.isdecimal():
+    if host != HOST or not rest.isdecimal():
         return None
     return int(rest)
 

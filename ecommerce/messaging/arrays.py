@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -44,9 +44,13 @@ def by_column(kinds: Iterable[str], rows: Iterable[Sequence[Any]]) -> list[list[
     return [array(*column) for column in zip(kinds, zip(*rows, strict=True), strict=True)]
 
 
-def _microseconds(value: datetime) -> bytes:
-    since = value - EPOCH
-    return _int8((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+def microseconds(span: timedelta) -> int:
+    """A span in whole microseconds, exactly."""
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
+
+
+def _instant(value: datetime) -> bytes:
+    return _int8(microseconds(value - EPOCH))
 
 
 _int8 = struct.Struct("!q").pack
@@ -58,8 +62,8 @@ ELEMENTS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
     "int[]": (23, struct.Struct("!i").pack),
     "integer[]": (23, struct.Struct("!i").pack),
     "text[]": (25, str.encode),
-    "timestamp with time zone[]": (1184, _microseconds),
-    "timestamptz[]": (1184, _microseconds),
+    "timestamp with time zone[]": (1184, _instant),
+    "timestamptz[]": (1184, _instant),
     "uuid[]": (2950, attrgetter("bytes")),
 }
 """The number of each element's type, in pg_type, and what it is on the wire."""

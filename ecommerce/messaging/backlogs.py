@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from .ages import crossings, oldest_call, oldest_timer, oldest_unrelayed
+from .ages import STATEMENT_TIMEOUT, crossings, oldest_call, oldest_timer, oldest_unrelayed
 from .canary import NAME
 from .database import connection
 from .leases import LEASE_SECONDS
@@ -34,7 +34,6 @@ from .tenancy import EVERY, acting_for
 STRETCH, ATTEMPTS, MOST = 2000, 2000, 10_000
 RECENT_SECONDS = 60.0
 KEPT_SECONDS = 5.0
-STATEMENT_TIMEOUT = "2s"
 OTHERS = "(other)"
 """Stands for all tenants who are not among those named; no tenant can be called so."""
 

@@ -16,7 +16,7 @@ import msgspec
 from psycopg import Cursor
 
 from . import burial
-from .arrays import by_column
+from .arrays import by_column, microseconds
 from .burial import DESK
 from .database import Connection
 from .delivery import Delivery
@@ -214,7 +214,7 @@ def _log(
             d.handler.name,
             "done" if d.error is None else "failed",
             min(d.attempt, len(d.retry_after) + 1),
-            max(_microseconds(now - (d.due_at or d.stored.recorded_at)), 0),
+            max(microseconds(now - (d.due_at or d.stored.recorded_at)), 0),
             d.ran_us,
             d.decision.trail,
         )
@@ -226,7 +226,3 @@ def _log(
         INSERT INTO {log.name} ({names}, worker, delivered_at)
         SELECT {names}, %b::text, %b::timestamptz FROM unnest({arrays}) AS u({names})"""
     return sql, [worker, now, *by_column(kinds, rows)]
-
-
-def _microseconds(span: timedelta) -> int:
-    return (span.days * 86400 + span.seconds) * 1_000_000 + span.microseconds
