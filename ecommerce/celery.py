@@ -19,7 +19,7 @@ from django.conf import settings
 from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 
-from ecommerce.messaging.errors import BrokerAway, WiringError
+from ecommerce.messaging.errors import BrokerAway, DatabaseAway, WiringError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ecommerce.settings")
 
@@ -64,9 +64,33 @@ def _refuse_mistakes(**_: object) -> None:
         raise SystemExit(str(error)) from error
 
 
+def _refuse_other_code(**_: object) -> None:
+    """End a worker whose code does not fit its databases, as `runworker` does.
+
+    One that is away may come back: until then tasks end with a line in the log.
+    """
+    from django.db import ProgrammingError, connections
+
+    from ecommerce.messaging.database import close_pools
+    from ecommerce.messaging.worker import Worker
+
+    try:
+        Worker()
+    except WiringError as error:
+        raise SystemExit(str(error)) from error
+    except ProgrammingError as error:
+        raise SystemExit(f"{error}: run `manage.py migrate` first") from error
+    except DatabaseAway as error:
+        logger.warning("%s", error)
+    finally:  # no process that is forked off may use these
+        close_pools()
+        connections.close_all()
+
+
 app.conf.task_queues = _queues()
 app.autodiscover_tasks()
 worker_init.connect(_refuse_mistakes)
+worker_init.connect(_refuse_other_code)
 beat_init.connect(_refuse_mistakes)
 
 ERRORS: tuple[type[BaseException], ...] = (OSError, KombuError, *_errors())

@@ -22,12 +22,14 @@
 | messaging.E018 | MESSAGING_PARTITIONS is no possible number                         |
 | messaging.E019 | SERVICE_DATABASES names what does not exist                        |
 | messaging.E020 | MESSAGING_WAKE cannot be called                                    |
+| messaging.E021 | MESSAGING_POLICIES names no list of policies that can be meant     |
+| messaging.E022 | WORKER_TOPICS names what no policy has                             |
 
 Other mistakes raise WiringError or ContractError when their module is imported (a parameter that is
 neither a row nor the context, a stream or person that is no field, a second handler or schedule of
 a name), or when a worker compares the code with its database: see `names` and `partitions`.
 
-Here are those of messages and handlers; `declarations` has the rest.
+Here are those of messages and handlers; `policies` has its own, `declarations` the rest.
 """
 
 from __future__ import annotations

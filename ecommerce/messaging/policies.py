@@ -157,10 +157,10 @@ def check_policies(**_: Any) -> list[CheckMessage]:
         unknown = sorted(set(settings.WORKER_TOPICS) - topics())
     except (WiringError, ContractError) as error:
         hint = "See the module that MESSAGING_POLICIES names."
-        return [Error(f"{error}.", hint=hint, id="messaging.E030")]
+        return [Error(f"{error}.", hint=hint, id="messaging.E021")]
     if unknown:
         hint = f"There are {sorted(topics())}."
-        return [Error(f"WORKER_TOPICS names {unknown}.", hint=hint, id="messaging.E031")]
+        return [Error(f"WORKER_TOPICS names {unknown}.", hint=hint, id="messaging.E022")]
     return []
 
 

@@ -176,7 +176,7 @@ def test_a_list_that_cannot_be_meant_is_found_at_start(
     declare(*policies)
 
     (error,) = check_policies()
-    assert error.id == "messaging.E030"
+    assert error.id == "messaging.E021"
     assert mistake in error.msg
 
 
@@ -193,7 +193,7 @@ def test_a_topic_that_no_policy_has_is_found_at_start(declare: Declare, settings
     settings.WORKER_TOPICS = ["slow", "default", "typo"]
 
     (error,) = check_policies()
-    assert (error.id, error.msg) == ("messaging.E031", "WORKER_TOPICS names ['typo'].")
+    assert (error.id, error.msg) == ("messaging.E022", "WORKER_TOPICS names ['typo'].")
 
 
 def test_the_shops_own_list_is_in_order() -> None:

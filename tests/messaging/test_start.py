@@ -51,20 +51,28 @@ def test_what_is_wired_wrongly_does_not_start(command: tuple[str, ...], tmp_path
     for id_, what in (
         ("messaging.E001", "orders.CancelOrder has 2 handlers in orders."),
         ("messaging.E008", "billing.bill belongs to no installed service."),
-        ("messaging.E030", "MESSAGING_POLICIES is 'tests.miswired.POLICIES'"),
+        ("messaging.E021", "MESSAGING_POLICIES is 'tests.miswired.POLICIES'"),
     ):
         assert any(id_ in line and what in line for line in ended.stderr.splitlines()), ended.stderr
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
-def test_a_worker_does_not_start_when_the_code_has_lost_a_handler() -> None:
+@pytest.mark.parametrize("command", [("manage.py", "runworker"), (*CELERY, "worker")], ids=" ".join)
+def test_a_worker_does_not_start_when_the_code_has_lost_a_handler(command: tuple[str, ...]) -> None:
     Worker(["analytics"])
     fetch("analytics", "INSERT INTO {handler} VALUES ('analytics.gone', 'handles') RETURNING 1")
 
-    ended = start("manage.py", "runworker", "--services", "analytics")
+    ended = start(*command, WORKER_SERVICES="analytics")
 
     assert ended.returncode == 1
-    assert "CommandError: the code has no handler named analytics.gone" in ended.stderr
+    assert "the code has no handler named analytics.gone" in ended.stderr
+
+
+def test_a_celery_worker_does_not_start_on_a_database_without_tables() -> None:
+    ended = start(*CELERY, "worker", DATABASE_URL=os.environ["TEST_DATABASE_URL"])
+
+    assert ended.returncode == 1
+    assert "run `manage.py migrate` first" in ended.stderr
 
 
 LATER = {"amqp", "argon2", "billiard", "celery", "granian", "kombu", "prometheus_client", "redis"}
