@@ -1,8 +1,9 @@
 """What a worker reads to deliver: the next messages of all sources, for all partitions it holds.
 
-A busy stream or tenant must not stand before all others. So when a read is full and some partitions
-make up more than their share of it, those lag from then on: they are read by themselves until they
-have caught up, in smaller pieces while the others have something to do, who go on without them.
+A busy stream or tenant must not stand before all others. So when a read is full, some partitions
+make up more than their share of it, and there is more for others behind it, the busy ones lag from
+then on: they are read by themselves until they have caught up, in smaller pieces while the others
+have something to do, who go on without them.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ from psycopg import Cursor
 from . import parking
 from .database import Connection
 from .leases import Leases, Reached
-from .log import Stored, read, stored
+from .log import NOWHERE, Stored, read, stored
 from .tails import Tail
 
 BATCH = 500
 """Messages read from one source at a time."""
 LAGGING_BATCH = 100
 """The same for partitions that lag."""
-SHARE = 2.0
-"""A partition lags that has so many times the average part of a full read."""
+SHARE = 4
+FEW = 10
+"""A partition is busy that has SHARE times the average part of a full read, or half of it; but fewer
+messages than these hold nobody up."""
 
 _recorded = attrgetter("recorded_at")
 
@@ -53,6 +56,7 @@ class Reading:
     of the database, or of the tail that will reach so far."""
 
     source: str
+    log: str
     horizon: int
     after: Sequence[int]
     names: Collection[str]
@@ -100,7 +104,7 @@ def look(
         for source, log in sources.items():
             if leases.behind(source, horizons[source], among):
                 after = leases.after(source, settings.MESSAGING_PARTITIONS, among)
-                asked = (source, horizons[source], after, names[source], most, late)
+                asked = (source, log, horizons[source], after, names[source], most, late)
                 tail = tails.get(log)
                 if tail is not None and tail.low <= min(after):
                     readings.append(Reading(*asked, tail))
@@ -112,7 +116,9 @@ def look(
     return Look(readings, lagging)
 
 
-def found(asked: Look, leases: Leases, now: datetime, held_back: parking.HeldBack) -> Batch | None:
+def found(
+    conn: Connection, asked: Look, leases: Leases, now: datetime, held_back: parking.HeldBack
+) -> Batch | None:
     """The batch that the answers are; None, and the leases are moved on, when nothing is new."""
     reached = Reached({}, asked.lagging, {})
     keeping_up, lagging = [], []
@@ -132,7 +138,10 @@ def found(asked: Look, leases: Leases, now: datetime, held_back: parking.HeldBac
     if not late:
         leases.lagging -= asked.lagging
     if full and not leases.careful:
-        leases.lagging |= _busy(keeping_up, len(leases.held) - len(asked.lagging))
+        mine = leases.held.keys() - asked.lagging
+        busy, others = _apart(keeping_up, mine)
+        if busy and _waits(conn, asked, reached, leases, others):
+            leases.lagging |= busy
     lists = [rows for rows in (*keeping_up, *lagging) if rows]
     messages = lists[0] if len(lists) == 1 else list(heapq.merge(*lists, key=_recorded))
     if not messages:
@@ -141,8 +150,31 @@ def found(asked: Look, leases: Leases, now: datetime, held_back: parking.HeldBac
     return Batch(messages, reached, held_back, now)
 
 
-def _busy(lists: Sequence[Sequence[Stored]], partitions: int) -> set[int]:
-    """The partitions that make up more than their share of what was read for so many."""
+def _apart(
+    lists: Sequence[Sequence[Stored]], partitions: Collection[int]
+) -> tuple[set[int], frozenset[int]]:
+    """Those partitions that make up more than their share of what was read, and those that do not
+    have half of it."""
     counts = Counter(message.partition for rows in lists for message in rows)
-    fair = SHARE * counts.total() / partitions
-    return {partition for partition, count in counts.items() if count > fair}
+    most = min(SHARE / len(partitions), 0.5) * counts.total()
+    busy = {number for number in partitions if counts[number] >= max(most, FEW)}
+    return busy, frozenset(number for number in partitions if counts[number] < most / 2)
+
+
+def _waits(
+    conn: Connection, asked: Look, reached: Reached, leases: Leases, others: frozenset[int]
+) -> bool:
+    """Whether there is more for these partitions behind what was read. What was looked through in
+    vain is not looked through again."""
+    for reading in asked.readings:
+        if reading.lagging:
+            continue
+        who, end = leases.looked_through.get(reading.source, (others, 0))
+        end = max(end if who == others else 0, reached.positions[reading.source])
+        after = [end if n in others else NOWHERE for n in range(len(reading.after))]
+        if end < reading.horizon:
+            question = read(reading.log, after, reading.horizon, list(reading.names), 1)
+            if conn.execute(*question).fetchone():
+                return True
+            leases.looked_through[reading.source] = (others, reading.horizon)
+    return False

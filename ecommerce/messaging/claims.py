@@ -196,21 +196,26 @@ def ends(tables: ServiceTables, claims: Sequence[Claim]) -> Iterator[Statement]:
 def _claim(
     conn: Connection, tables: ServiceTables, due: str, values: Sequence[Any], *, alone: bool
 ) -> Found:
-    names = ", ".join(f"e.{name}" for name in ENVELOPE)
+    columns = ("id", "token", "attempts", "handler", *ENVELOPE, "recorded_at", "redriven")
+    claimed, left = (
+        ", ".join(each) for each in ([f"e.{c}" for c in columns], ["NULL"] * len(columns))
+    )
     rows = conn.execute(
-        f"""WITH due AS ({due}),
+        f"""WITH clock AS (SELECT messaging_now() AS now), due AS ({due}),
             mine AS (
-                SELECT id FROM due WHERE lost <= {TOGETHER}
-                UNION ALL (SELECT id FROM due WHERE lost > {TOGETHER}
+                SELECT * FROM due WHERE lost <= {TOGETHER}
+                UNION ALL (SELECT * FROM due WHERE lost > {TOGETHER}
                            ORDER BY due_at LIMIT %b::int)),
             claimed AS (
                 UPDATE "{tables.effect._meta.db_table}" e
                 SET token = gen_random_uuid(), claims = claims + 1,
-                    due_at = messaging_now() + make_interval(secs => %b::float8)
+                    due_at = (SELECT now FROM clock) + make_interval(secs => %b::float8)
                 FROM mine WHERE e.id = mine.id
-                RETURNING e.id, e.token, e.attempts, e.handler, {names}, e.recorded_at, e.redriven)
-            SELECT (SELECT messaging_now()), due.partition, due.due_at, due.lost, claimed.*
-            FROM due LEFT JOIN claimed USING (id)""",
+                RETURNING mine.partition, mine.due_at, mine.lost, {claimed})
+            SELECT (SELECT now FROM clock), claimed.* FROM claimed
+            UNION ALL
+            SELECT (SELECT now FROM clock), partition, due_at, lost, {left}
+            FROM due WHERE lost > {TOGETHER} AND id NOT IN (SELECT id FROM mine)""",
         (*values, int(alone), CLAIM_SECONDS),
     ).fetchall()
     return Found(

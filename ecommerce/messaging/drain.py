@@ -304,7 +304,7 @@ def look_for(
         return
     now, held_back = parking.stated(state)
     for (drain, asked), streams in zip(looks, held_back, strict=True):
-        drain.batch = found(asked, drain.leases, now, streams)
+        drain.batch = found(conn, asked, drain.leases, now, streams)
 
 
 def _alone(message: Stored, batch: Batch) -> Batch:

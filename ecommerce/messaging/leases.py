@@ -84,6 +84,8 @@ class Leases:
     """How far each source was read for all held partitions, at least."""
     others_rest: bool = True
     """Whether these others had nothing to do when last looked."""
+    looked_through: dict[str, tuple[frozenset[int], int]] = field(default_factory=dict)
+    """Up to where each source holds nothing for partitions that are not busy, and for which."""
     certain: bool = True
     """Whether positions in memory are those in the database. Not so after a connection was lost in
     a commit, of which nobody knows whether it took place."""

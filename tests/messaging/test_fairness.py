@@ -36,6 +36,10 @@ def noted() -> list[str]:
 def backlog(*busy: InventoryRestocked) -> None:
     """A busy tenant's messages, and behind them two of each of twenty others."""
     write("inventory", *busy, tenant="busy")
+    others()
+
+
+def others() -> None:
     for tenant in QUIET:
         for number in range(2):
             write("inventory", restocked(f"{tenant}/{number}", 1), tenant=tenant)
@@ -74,10 +78,42 @@ def test_a_busy_stream_delays_nobody_else(puppet: Callable[..., Puppet]) -> None
     assert served(puppet("analytics")) >= 2 * len(QUIET) - in_the_way(*busy)
 
 
+def test_a_tenant_that_is_alone_does_not_lag(puppet: Callable[..., Puppet]) -> None:
+    write("inventory", *(restocked(f"busy-{n}", 1) for n in range(4 * PIECE)), tenant="busy")
+    worker = puppet("analytics")
+    worker.hold()
+
+    for _ in range(4):
+        worker.step(limit=PIECE)
+        assert not worker.drain.leases.lagging
+    assert len(noted()) == 4 * PIECE
+
+
+def test_a_busy_tenant_lags_as_soon_as_others_come(puppet: Callable[..., Puppet]) -> None:
+    busy = [restocked(f"busy-{n}", 1) for n in range(20 * PIECE)]
+    write("inventory", *busy, tenant="busy")
+    worker = puppet("analytics")
+    worker.hold()
+    worker.step(limit=PIECE)
+    others()
+
+    assert served(worker) >= 2 * len(QUIET) - in_the_way(*busy)
+
+
+def test_tenants_with_as_much_to_do_do_not_lag(puppet: Callable[..., Puppet]) -> None:
+    for number in range(4 * PIECE):
+        write("inventory", restocked(f"{number}", 1), tenant=QUIET[number % len(QUIET)])
+    worker = puppet("analytics")
+    worker.hold()
+
+    worker.step(limit=PIECE)
+    assert not worker.drain.leases.lagging
+
+
 def test_control_in_one_queue_everybody_waits(
     puppet: Callable[..., Puppet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_busy", lambda *_: set())
+    monkeypatch.setattr(batches, "_apart", lambda *_: (set(), frozenset()))
     backlog(*(restocked(f"busy-{number}", 1) for number in range(20 * PIECE)))
 
     assert served(puppet("analytics")) == 0
