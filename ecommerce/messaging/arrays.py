@@ -1,7 +1,7 @@
 """Columns of values on their way to `unnest`, in PostgreSQL's binary format.
 
-psycopg finds out anew for each list of each statement what is in it. For the single row of a short
-request that takes longer than all else Python does for the statement. These lists know their type.
+To find out what is in a list takes longer than all else Python does for a statement about a single
+row. These lists know their type.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from operator import attrgetter
 from typing import Any
 
 import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 NULL = struct.pack("!i", -1)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -69,27 +67,19 @@ ELEMENTS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
 """The number of each element's type, in pg_type, and what it is on the wire."""
 
 
-class ArrayDumper(Dumper):
-    """How psycopg sends an Array."""
-
-    format = Format.BINARY
-
-    def dump(self, obj: Array) -> bytes:
-        """The array. Raises DataError for a value that its type does not hold."""
-        number, encode = ELEMENTS[obj.kind]
-        if not obj:
-            return struct.pack("!iiI", 0, 0, number)
-        parts = [_head(1, 1, number, len(obj), 1)]
-        for value in obj:
-            if value is None:
-                parts.append(NULL)
-                continue
-            try:
-                data = encode(value)
-            except (struct.error, TypeError, AttributeError, UnicodeError) as error:
-                raise psycopg.DataError(f"{value!r} cannot be in {obj.kind}: {error}") from error
-            parts += (_length(len(data)), data)
-        return b"".join(parts)
-
-
-psycopg.adapters.register_dumper(Array, ArrayDumper)
+def packed(values: Array) -> bytes:
+    """What is sent. Raises DataError for a value that the type does not hold."""
+    number, encode = ELEMENTS[values.kind]
+    if not values:
+        return struct.pack("!iiI", 0, 0, number)
+    parts = [_head(1, 1, number, len(values), 1)]
+    for value in values:
+        if value is None:
+            parts.append(NULL)
+            continue
+        try:
+            data = encode(value)
+        except (struct.error, TypeError, AttributeError, UnicodeError) as error:
+            raise psycopg.DataError(f"{value!r} cannot be in {values.kind}: {error}") from error
+        parts += (_length(len(data)), data)
+    return b"".join(parts)

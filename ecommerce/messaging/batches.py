@@ -14,16 +14,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
 
 from django.conf import settings
-from psycopg import Cursor
 
 from . import parking
 from .database import Connection
 from .leases import Leases, Reached
 from .log import NOWHERE, Stored, read, stored
 from .tails import Tail
+from .wire import Answer
 
 BATCH = 500
 """Messages read from one source at a time."""
@@ -62,7 +61,7 @@ class Reading:
     names: Collection[str]
     limit: int
     lagging: bool
-    answer: Cursor[tuple[Any, ...]] | Tail
+    answer: Answer | Tail
 
     def result(self) -> tuple[list[Stored], int]:
         """The messages, and how far they were read."""
@@ -110,7 +109,7 @@ def look(
                     readings.append(Reading(*asked, tail))
                 else:
                     question = read(log, after, horizons[source], list(names[source]), most)
-                    readings.append(Reading(*asked, conn.execute(*question, binary=True)))
+                    readings.append(Reading(*asked, conn.execute(*question)))
     if not readings:
         return None
     return Look(readings, lagging)

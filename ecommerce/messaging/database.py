@@ -1,8 +1,8 @@
 """The kernel's own connections.
 
-The kernel begins and commits on raw psycopg connections, because it sends a whole batch, COMMIT
-included, in one pipeline. They come from a small pool for each database and differ from Django's:
-binary results, and plans that stay right however empty the tables were when they were prepared.
+The kernel begins and commits on connections of its own, because it sends a whole batch, COMMIT
+included, in one pipeline (see `wire`). They come from a small pool for each database, and their plans
+stay right however empty the tables were when they were prepared.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 from django.db import connections
 from psycopg_pool import ConnectionPool
 
 from . import tenancy
+from .wire import Connection
+
+__all__ = ["SESSION", "Connection", "close_pools", "connect", "connection"]
 
 POOL_SIZE = 16
 TIMEOUT = 10.0
 """Seconds to wait for a free connection."""
-MOST_PLANS = 1000
-"""Statements that stay prepared on a connection: more than a worker has for all services."""
-
 # Kernel statements find rows by key, whatever the statistics said when the plan was made.
 SESSION = " ".join(
     f"-c {setting}"
@@ -37,8 +36,6 @@ SESSION = " ".join(
         "idle_in_transaction_session_timeout=10s",
     )
 )
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 _pools: dict[str, ConnectionPool[Connection]] = {}
 _lock = threading.Lock()
@@ -62,9 +59,7 @@ def connect(alias: str, name: str = "messaging") -> Connection:
     The server knows it by `name`: a worker's connections are ended when its leases are taken over.
     """
     parameters = _parameters(alias) | {"application_name": name}
-    conn = psycopg.connect(**parameters, autocommit=True)
-    _keep_plans(conn)
-    return conn
+    return Connection.connect(**parameters, autocommit=True)
 
 
 def close_pools() -> None:
@@ -82,19 +77,15 @@ def _pool(alias: str) -> ConnectionPool[Connection]:
             pool = _pools.get(alias)
             if pool is None:
                 pool = _pools[alias] = ConnectionPool(
+                    connection_class=Connection,
                     kwargs=_parameters(alias) | {"autocommit": True},
                     min_size=0,
                     max_size=POOL_SIZE,
                     timeout=TIMEOUT,
-                    configure=_keep_plans,
                     check=tenancy.tell,
                     open=True,
                 )
     return pool
-
-
-def _keep_plans(conn: Connection) -> None:
-    conn.prepared_max = MOST_PLANS
 
 
 def _parameters(alias: str) -> dict[str, Any]:

@@ -11,10 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
-from psycopg import Cursor
 
 from .database import Connection
 from .errors import Conflict, Fenced, Invalid
@@ -22,6 +20,7 @@ from .models import uuid7
 from .rows import Statement, table
 from .tables import ServiceTables
 from .transactions import fenced
+from .wire import Answer
 
 KEEP_HOURS = 24
 
@@ -51,7 +50,7 @@ class IdempotencyRequest:
 
 def look_up(
     conn: Connection, tables: ServiceTables, tenant: str, request: IdempotencyRequest | None
-) -> Cursor[Any] | None:
+) -> Answer | None:
     """Require the key's lock and ask for its answer; to be sent in a pipeline, in `refused`."""
     if request is None:
         return None
@@ -83,7 +82,7 @@ def refused() -> Iterator[None]:
         ) from error
 
 
-def replay(answer: Cursor[Any] | None, request: IdempotencyRequest | None) -> Response | None:
+def replay(answer: Answer | None, request: IdempotencyRequest | None) -> Response | None:
     """The stored answer, or None when the request must run.
 
     Raises Invalid when the key was used for something else.

@@ -203,13 +203,13 @@ def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) ->
     grown = [log for log, head in zip(logs, drawn, strict=True) if head > reached[log]]
     if not grown:
         return reached
-    with conn.pipeline() as pipeline:
+    with conn.pipeline():
         cursors = []
         for log in grown:
             sql = "SELECT messaging_horizon(%b::text, %b::bigint)"
             cursors.append(conn.execute(sql, (log, reached[log])))
-            pipeline.sync()
-        reached.update((log, c.fetchall()[0][0]) for log, c in zip(grown, cursors, strict=True))
+            conn.sync()
+    reached.update((log, c.fetchall()[0][0]) for log, c in zip(grown, cursors, strict=True))
     return reached
 
 

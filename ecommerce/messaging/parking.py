@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from psycopg import Cursor
 
 from . import burial
 from .arrays import by_column, microseconds
@@ -26,6 +25,7 @@ from .messages import Message
 from .registry import Handler, handler_named
 from .rows import Statement, table
 from .tables import ServiceTables
+from .wire import Answer
 
 HeldBack = set[tuple[Any, ...]]
 GIVE_UP = 10_000
@@ -44,9 +44,7 @@ LOGGED = (
 """What differs between the deliveries of a batch."""
 
 
-def state(
-    conn: Connection, services: Sequence[tuple[ServiceTables, Sequence[int]]]
-) -> Cursor[tuple[Any, ...]]:
+def state(conn: Connection, services: Sequence[tuple[ServiceTables, Sequence[int]]]) -> Answer:
     """Ask the clock, and for each service which (handler, tenant, stream) have a parked delivery in
     some partitions, in one statement: what `stated` takes."""
     questions = "".join(
@@ -58,7 +56,7 @@ def state(
     return conn.execute(sql, [list(partitions) for _, partitions in services])
 
 
-def stated(answer: Cursor[tuple[Any, ...]]) -> tuple[datetime, list[HeldBack]]:
+def stated(answer: Answer) -> tuple[datetime, list[HeldBack]]:
     """The clock, and what is held back in each service."""
     now, *held_back = answer.fetchone() or (None,)
     assert now is not None

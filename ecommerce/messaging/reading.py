@@ -20,6 +20,6 @@ def find(model: type[R], tenant: str, *key: Any) -> R | None:
     """
     found = table(model)
     with connection(service(model._meta.app_label).database) as conn:
-        values = conn.execute(*found.select([(tenant, *key)], lock=False), binary=True).fetchone()
+        values = conn.execute(*found.select([(tenant, *key)], lock=False)).fetchone()
     row: R | None = found.instance(values) if values else None
     return row

@@ -32,7 +32,9 @@ from .rows import Workspace, table
 from .services import ServiceConfig
 from .transactions import load
 
-PATIENCE = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'"
+PATIENCE = (
+    "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true)"
+)
 Content = dict[str, Any]
 
 

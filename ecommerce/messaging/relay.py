@@ -92,7 +92,6 @@ def unread(
             WHERE position > %b::bigint AND position <= %b::bigint AND name = ANY(%b::text[])
             ORDER BY position LIMIT %b::int""",
         (after, horizon, list(names), limit),
-        binary=True,
     ).fetchall()
 
 

@@ -214,7 +214,6 @@ class Replay:
                       AND position <= (%b::bigint[])[partition + 1] AND name = ANY(%b::text[])
                     ORDER BY position LIMIT %b::int""",
                 (min(after), max(upto), after, upto, names, BATCH),
-                binary=True,
             ).fetchall()
             end = rows[-1][0] if len(rows) == BATCH else max(upto)
             self._reached[source] = [max(a, min(b, end)) for a, b in zip(after, upto, strict=True)]

@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 from django.db import connections, models
-from psycopg import Cursor
 
 from .arrays import array
 from .errors import NotFound, WiringError
 from .models import ReadModel, Row
 from .registry import Handler, Load, Rows
+from .wire import Answer
 
 Statement = tuple[str, Sequence[Any]]
 Key = tuple[Any, ...]
@@ -163,7 +163,7 @@ class Workspace:
             if self._wanted[model]
         ]
 
-    def fetched(self, cursors: Iterable[Cursor[tuple[Any, ...]]]) -> None:
+    def fetched(self, cursors: Iterable[Answer]) -> None:
         """Take the results of `selects`, in the same order."""
         wanted = sorted((m for m in self._wanted if self._wanted[m]), key=lambda m: m._meta.label)
         for model, cursor in zip(wanted, cursors, strict=True):

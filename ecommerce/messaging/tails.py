@@ -11,13 +11,12 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
 
 from django.conf import settings
-from psycopg import Cursor
 
 from .database import Connection
 from .log import NOWHERE, Stored, read, stored
+from .wire import Answer
 
 MOST = 500
 """Messages read at a time."""
@@ -43,7 +42,7 @@ class Tail:
         self.low = self.high = position
         self.messages = []
 
-    def ask(self, conn: Connection, after: Sequence[int], horizon: int) -> Cursor[tuple[Any, ...]]:
+    def ask(self, conn: Connection, after: Sequence[int], horizon: int) -> Answer:
         """Let go of what is old, and ask, inside a pipeline, for what has come of each partition.
 
         Nothing is let go of later: who reads has been told by then how far back the tail reaches.
@@ -51,9 +50,9 @@ class Tail:
         if len(self.messages) > KEPT:
             self.low = self.messages[-KEPT - 1].position
             del self.messages[:-KEPT]
-        return conn.execute(*read(self.log, after, horizon, self.names, MOST), binary=True)
+        return conn.execute(*read(self.log, after, horizon, self.names, MOST))
 
-    def take(self, cursor: Cursor[tuple[Any, ...]], horizon: int) -> None:
+    def take(self, cursor: Answer, horizon: int) -> None:
         """Add the answer."""
         new = [stored(self.source, row) for row in cursor.fetchall()]
         self.high = new[-1].position if len(new) == MOST else horizon
@@ -89,7 +88,7 @@ class Tails:
         }
         self._partitions: frozenset[int] = frozenset()
         self._horizons: Mapping[str, int] = {}
-        self._asked: list[tuple[Tail, Cursor[tuple[Any, ...]]]] = []
+        self._asked: list[tuple[Tail, Answer]] = []
 
     def forget(self) -> None:
         """Begin anew when next followed."""

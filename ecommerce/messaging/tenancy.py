@@ -33,7 +33,7 @@ NOBODY = ""
 
 TOLD_SECONDS = 1.0
 """For how long a pooled connection that was just used is trusted to live."""
-TELL = "SELECT set_config('role', %s, false), set_config('messaging.tenant', %s, false)"
+TELL = "SELECT set_config('role', %b::text, false), set_config('messaging.tenant', %b::text, false)"
 
 
 @dataclass

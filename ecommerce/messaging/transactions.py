@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
-from psycopg import Cursor
 
 from .database import Connection
 from .errors import Fenced
 from .log import Appended, without_gap
 from .rows import Statement, Workspace
+from .wire import Answer
 
 ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 FENCED = "MF001"
@@ -46,9 +45,9 @@ def load(conn: Connection, workspace: Workspace) -> None:
     workspace.fetched(cursors)
 
 
-def ask(conn: Connection, workspace: Workspace) -> list[Cursor[tuple[Any, ...]]]:
+def ask(conn: Connection, workspace: Workspace) -> list[Answer]:
     """Ask, inside a pipeline, for all rows that a workspace wants: what its `fetched` takes."""
-    return [conn.execute(*select, binary=True) for select in workspace.selects()]
+    return [conn.execute(*select) for select in workspace.selects()]
 
 
 def commit(

@@ -47,7 +47,7 @@ def test_values_and_nulls_arrive_as_they_were(kind: str, conn: Connection) -> No
     @given(st.lists(st.none() | VALUES[kind], max_size=5))
     def arrive(values: list[Any]) -> None:
         sent = array(kind, values)
-        (found,) = conn.execute(f"SELECT %b::{kind}", (sent,), binary=True).fetchone() or ()
+        (found,) = conn.execute(f"SELECT %b::{kind}", (sent,)).fetchone() or ()
         assert found == values
         same = conn.execute(f"SELECT %b::{kind} IS NOT DISTINCT FROM %b::{kind}", (sent, values))
         assert same.fetchone() == (True,)
