@@ -1,9 +1,9 @@
 """Hot spots: one product, one customer, one loud shop.
 
 Throughput of two workers over a backlog in which all orders are for one product, or of one customer,
-beside one that is spread; one line an order. Then latency: a hundred shops with an order every five
-seconds each, without and with one among them that has fifty times as many; the times are those of
-the ninety-nine others. The audit is asked after each run.
+beside one that is spread; one line an order. Then latency, with a web server and a worker: a hundred
+shops with an order every five seconds each, without and with one among them that has fifty times as
+many; the times are those of the ninety-nine others. The audit is asked after each run.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _others(server: Server, shops: list[str], loud: int, options: Options) -> li
             (shop, loud if shop == shops[0] else 1) for shop in shops
         )
     ]
-    with serving() as site, working(server.url, options.workers):
+    with serving() as site, working(server.url, 1):
         seen = buy(server, site.port, buyers)
         runs.wait_until_quiet()
     workload.check()

@@ -1,9 +1,10 @@
 """From POST to Shipped in the customer's read model.
 
 Orders are placed over HTTP at a steady rate, whether or not the platform keeps up, in the shop
-without a backlog: a web server as `manage.py serve` runs it, and two workers. A time goes from when
-the order was due to be placed until a reader of `OrderSummary` sees it as Shipped; the reader looks
-every 5 ms. The first seconds do not count. The simulated providers answer at once.
+without a backlog: a web server and a worker, as `manage.py serve` runs them; a second worker would
+have no core of its own. A time goes from when the order was due to be placed until a reader of
+`OrderSummary` sees it as Shipped; the reader looks every 5 ms. The first seconds do not count. The
+simulated providers answer at once.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _run(server: Server, rate: int, options: Options) -> tuple[float, ...]:
     clone(server, SHOP)
     warm = options.sized(3.0, 0.0)
     expected = workload.mix(int(rate * (options.sized(30.0, 1.0) + warm)))
-    with serving() as site, working(server.url, options.workers) as processes:
+    with serving() as site, working(server.url, 1) as processes:
         web, worker = Meter(server, site.processes), Meter(server, processes)
         (seen,) = buy(server, site.port, [Buyer(workload.TENANT, expected.orders, rate)])
         _, own, servers = worker.used()

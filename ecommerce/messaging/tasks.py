@@ -46,8 +46,8 @@ def drain() -> int:
         return 0
     try:
         return Worker().drain(LONGEST_SECONDS)
-    except DatabaseAway as error:
-        logger.warning("no work now, the next wake-up tries again: %s", error)
+    except (DatabaseAway, psycopg.OperationalError, PoolTimeout) as error:
+        logger.warning("no work now, the next wake-up tries again: %s", describe(error))
         return 0
     finally:
         _draining.release()

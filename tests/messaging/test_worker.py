@@ -115,20 +115,44 @@ def test_a_worker_whose_connections_are_all_cut_works_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(worker_module, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(lane, "RECONNECT_SECONDS", 0.05)
     monkeypatch.setattr(wakeup, "RETRY_SECONDS", 0.05)
+    with running():
+        for number in range(5):
+            until(cut_all)
+            write("inventory", restocked("a", number))
+            until(lambda: len(noted()) == number + 1)  # noqa: B023
+
+    assert noted() == list(range(5))
+
+
+def cut_all() -> int:
+    """Cut this process's connections to the database, but for Django's; how many there were."""
     cut = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
         "AND (application_name = 'messaging' OR application_name LIKE %b::text) "
         "AND pid <> pg_backend_pid()"
     )
-    worker = f"%:{os.getpid()}:%"
-    with running():
-        for number in range(5):
-            with connect("default") as conn:
-                until(lambda: conn.execute(cut, (worker,)).fetchall())
-            write("inventory", restocked("a", number))
-            until(lambda: len(noted()) == number + 1)  # noqa: B023
+    with connect("default") as conn:
+        return len(conn.execute(cut, (f"%:{os.getpid()}:%",)).fetchall())
 
-    assert noted() == list(range(5))
+
+def test_a_task_whose_connections_are_cut_says_so_and_the_next_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cuts: list[int] = []
+
+    @handles
+    @in_service("analytics")
+    def cut_off(event: InventoryRestocked) -> None:
+        if not cuts:
+            cuts.append(cut_all())
+
+    write("inventory", restocked("a", 1))
+
+    assert drain() == 0
+    assert "no work now, the next wake-up tries again" in caplog.text
+    until(lambda: drain() or noted())
+    assert noted() == [1]
+    assert len(cuts) == 1
 
 
 def test_a_worker_that_is_stopped_gives_its_partitions_back() -> None:
