@@ -48,7 +48,9 @@ class Command(BaseCommand):
         headers = {"X-Tenant": options["tenant"]}
         if options["token"]:
             headers = {"Authorization": f"Bearer {options['token']}"}
-        with Client(options["url"].rstrip("/"), options["patience"], headers) as client:
+        url, patience = options["url"].rstrip("/"), options["patience"]
+        self.console.print(f"Orders go to {url}, which has {patience:g} s to answer.")
+        with Client(url, patience, headers) as client:
             demo = Demo(client, options["rate"], options["deadline"])
             planned = self._prepare(demo, orders, seed)
             stuck = self._run(demo, planned)
