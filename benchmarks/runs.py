@@ -22,7 +22,7 @@ from .workers import held_back, release, working
 
 SHOP, PLACED = "bench_shop", "bench_placed"
 LONGEST = 600.0
-LOOK_SECONDS, MOST_SECONDS = 0.05, 1.0
+LOOK_SECONDS, MOST_SECONDS = 0.05, 0.2
 RESERVED = "SELECT count(*) FROM inventory_reservation"
 
 Written = dict[str, tuple[int, int, int]]
