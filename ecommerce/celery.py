@@ -69,7 +69,7 @@ def _refuse_other_code(**_: object) -> None:
 
     One that is away may come back: until then tasks end with a line in the log.
     """
-    from django.db import ProgrammingError, connections
+    from django.db import connections
 
     from ecommerce.messaging.database import close_pools
     from ecommerce.messaging.worker import Worker
@@ -78,8 +78,6 @@ def _refuse_other_code(**_: object) -> None:
         Worker()
     except WiringError as error:
         raise SystemExit(str(error)) from error
-    except ProgrammingError as error:
-        raise SystemExit(f"{error}: run `manage.py migrate` first") from error
     except DatabaseAway as error:
         logger.warning("%s", error)
     finally:  # no process that is forked off may use these

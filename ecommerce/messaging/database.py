@@ -23,6 +23,7 @@ __all__ = ["SESSION", "Connection", "close_pools", "connect", "connection"]
 POOL_SIZE = 16
 TIMEOUT = 10.0
 """Seconds to wait for a free connection."""
+
 # Kernel statements find rows by key, whatever the statistics said when the plan was made.
 SESSION = " ".join(
     f"-c {setting}"

@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 from django.conf import settings
-from django.db import OperationalError, connections
+from django.db import OperationalError, ProgrammingError, connections
 
 from . import wakeup
 from .database import Connection, connect
 from .delivery import by
 from .effects import THREADS, Effects
-from .errors import DatabaseAway
+from .errors import DatabaseAway, WiringError
 from .lane import Lane
 from .leases import HEARTBEAT_SECONDS, TASK
 from .names import check_names
@@ -65,10 +65,7 @@ class Worker:
         chosen = names or settings.WORKER_SERVICES
         self.services = [s for s in services() if not chosen or s.label in chosen]
         check_reachable(self.services)
-        check_partitions(self.services)
-        check_sees_every_tenant(self.services)
-        for service in self.services:
-            check_names(service)
+        check_fits(self.services)
         self.stopping = threading.Event()
         self.woken = threading.Event()
         abroad: dict[str, Connection] = {}
@@ -178,6 +175,18 @@ def check_reachable(chosen: Sequence[ServiceConfig]) -> None:
             name = connections[alias].settings_dict["NAME"]
             why = " ".join(str(error).split())
             raise DatabaseAway(f"the database {alias} ({name}) cannot be reached: {why}") from error
+
+
+def check_fits(chosen: Sequence[ServiceConfig]) -> None:
+    """Raise WiringError when the code does not fit the databases of these services."""
+    try:
+        check_partitions(chosen)
+        check_sees_every_tenant(chosen)
+        for service in chosen:
+            check_names(service)
+    except ProgrammingError as error:
+        what = str(error).partition("\n")[0]
+        raise WiringError(f"{what}: run `manage.py migrate` first") from error
 
 
 def _spare_the_collector() -> None:

@@ -12,7 +12,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import ProgrammingError
 
 from ecommerce.messaging import policies
 from ecommerce.messaging.errors import DatabaseAway, WiringError
@@ -102,9 +101,6 @@ def _begun(names: list[str] | None, topics: list[str] | None) -> Worker:
             return Worker(names, topics)
         except WiringError as error:
             raise CommandError(str(error)) from error
-        except ProgrammingError as error:
-            what = str(error).partition("\n")[0]
-            raise CommandError(f"{what}: run `manage.py migrate` first") from error
         except DatabaseAway as error:
             logger.warning("%s; tried again in %g s", error, wait)
         time.sleep(wait)
