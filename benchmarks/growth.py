@@ -135,7 +135,7 @@ def _wait(ids: Sequence[str], meter: Meter) -> tuple[float, float, float]:
     last = shipped.filter(order_id=ids[-1])  # asking for all of them is work
     while time.monotonic() < until:
         used = meter.used()
-        if last.exists() and shipped.count() == len(ids) and not workload.undone():
+        if last.exists() and shipped.count() == len(ids) and next(workload.undone(), None) is None:
             return used
         time.sleep(runs.LOOK_SECONDS)
     raise Failed("\n".join([f"{shipped.count()} of {len(ids)} shipped", *workload.undone()]))

@@ -22,7 +22,7 @@ from .workers import held_back, release, working
 
 SHOP, PLACED = "bench_shop", "bench_placed"
 LONGEST = 600.0
-LOOK_SECONDS, MOST_SECONDS = 0.05, 0.2
+LOOK_SECONDS = 0.05
 RESERVED = "SELECT count(*) FROM inventory_reservation"
 
 Written = dict[str, tuple[int, int, int]]
@@ -164,24 +164,25 @@ def wait_until_done(
 ) -> tuple[float, float, float]:
     """Wait for the last row; return what had been used before looking. Raises Failed.
 
-    Looking costs the database something, so the next look comes after a quarter of what is left.
+    Looking costs the database something, so the next look comes after a quarter of what is
+    left, but at most a tenth later than this one.
     """
     began = time.monotonic()
     due = len(expected.orders) * workload.MESSAGES
     while (elapsed := time.monotonic() - began) < LONGEST:
         used = meter.used() if meter else (0.0, 0.0, 0.0)
         told = workload.told()
-        if told == due and not workload.missing(expected):
+        if told == due and next(workload.missing(expected), None) is None:
             return used
         left = elapsed * (due - told) / max(told, 1)
-        time.sleep(min(max(LOOK_SECONDS, left / 4), MOST_SECONDS))
+        time.sleep(max(LOOK_SECONDS, min(left / 4, elapsed / 10)))
     raise Failed("\n".join(workload.missing(expected)) or "not all were told in time")
 
 
 def wait_until_quiet(left_over: Sequence[str] = ()) -> None:
     """Wait until nothing is left to do but this. Raises Failed."""
     until = time.monotonic() + LONGEST
-    while (left := workload.undone()) != list(left_over):
+    while (left := list(workload.undone())) != list(left_over):
         if time.monotonic() > until:
             raise Failed("\n".join(left) or "nothing is left")
         time.sleep(LOOK_SECONDS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from django.conf import settings
 from django.core.management import call_command
@@ -109,34 +110,37 @@ def told() -> int:
     return Notification.objects.filter(tenant=TENANT, status="Sent").count()
 
 
-def missing(expected: Mix) -> list[str]:
-    """What is still to be done until every order has been shipped, told of and counted."""
+def missing(expected: Mix) -> Iterator[str]:
+    """What is still to be done until every order has been shipped, told of and counted; what costs
+    the database least to find out comes first."""
     count = len(expected.orders)
     shipped = OrderSummary.objects.filter(status="Shipped", shipment_status="Created")
-    found = {
-        "orders shipped": (shipped.count(), count),
-        "notifications sent": (told(), count * MESSAGES),
-        "orders in daily sales": (_sum(DailySales, "orders"), count),
-        "orders in hourly sales": (_sum(HourlySales, "orders"), count),
-        "orders in product sales": (_sum(ProductSales, "times_ordered"), expected.products),
-        "shipments to be tracked": (_to_track(), count),
+    questions: dict[str, tuple[Callable[[], int], int]] = {
+        "orders in daily sales": (partial(_sum, DailySales, "orders"), count),
+        "orders in hourly sales": (partial(_sum, HourlySales, "orders"), count),
+        "orders in product sales": (
+            partial(_sum, ProductSales, "times_ordered"),
+            expected.products,
+        ),
+        "orders shipped": (shipped.count, count),
+        "notifications sent": (told, count * MESSAGES),
+        "shipments to be tracked": (_to_track, count),
     }
-    return [
-        f"{name}: {is_} of {due}" for name, (is_, due) in found.items() if is_ != due
-    ] + undone()
+    for name, (found, due) in questions.items():
+        if (number := found()) != due:
+            yield f"{name}: {number} of {due}"
+    yield from undone()
 
 
-def undone() -> list[str]:
+def undone() -> Iterator[str]:
     """Work that is left, whatever it is about: all but the questions to the carrier."""
-    found = {
-        "effects": _soon(),
-        "unread messages": _unread(),
-    }
+    for name, found in (("effects", _soon), ("unread messages", _unread)):
+        if number := found():
+            yield f"{name}: {number}"
     for each in services():
         for kind in ("parked", "dead", "timer", "inbox"):
-            table = getattr(each.tables, kind)
-            found[f"{each.label} {kind}"] = table._default_manager.count()
-    return [f"{name}: {count}" for name, count in found.items() if count]
+            if number := getattr(each.tables, kind)._default_manager.count():
+                yield f"{each.label} {kind}: {number}"
 
 
 def check(but: str = "") -> None:

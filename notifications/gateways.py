@@ -86,7 +86,7 @@ def provider(channel: Channel) -> Provider:
 
 _KEEP = """
     INSERT INTO notifications_mail (channel, key, recipient, subject, text, html)
-    SELECT %s, u.* FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS u
+    SELECT %b::text, u.* FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[]) AS u
     ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING key, id
 """
 

@@ -131,7 +131,7 @@ _COLUMNS = (
 )
 _SELL = f"""
     INSERT INTO shipping_simulatedlabel ({", ".join(_COLUMNS)})
-    VALUES ({", ".join(f"%({column})s" for column in _COLUMNS)})
+    VALUES ({", ".join("%b" for _ in _COLUMNS)})
     ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING {", ".join(_COLUMNS)}
 """
 
@@ -214,7 +214,7 @@ class SimulatedCarrier:
         )
         try:
             with connection(router.db_for_write(SimulatedLabel)) as books:
-                row = books.execute(_SELL, {c: getattr(label, c) for c in _COLUMNS}).fetchone()
+                row = books.execute(_SELL, [getattr(label, c) for c in _COLUMNS]).fetchone()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise CarrierUnavailable(str(error)) from error
         return SimulatedLabel(**dict(zip(_COLUMNS, row or (), strict=True)))

@@ -1,11 +1,14 @@
 """Intents of effects, and the claims of workers on them.
 
 A claim is a token in the intent's row that lapses by the database's clock. Whoever ends the intent
-or puts it off must still have it: the statement fails the transaction otherwise.
+or puts it off must still have it: the statement fails the transaction otherwise. A worker claims
+what its own deliveries ask for as they write it, if it can make the calls soon, and else by a look
+at what is due.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,10 +20,11 @@ from . import parking
 from .arrays import array
 from .burial import DESK
 from .database import Connection
-from .delivery import Delivery
+from .delivery import Delivery, Intent
 from .errors import ContractError
 from .log import ENVELOPE, Stored
 from .messages import Message
+from .models import uuid7
 from .registry import handler_named
 from .rows import Statement
 from .tables import ServiceTables
@@ -121,6 +125,26 @@ def take(
     found = _claim(conn, tables, due, (own, ages, part(most), most), alone=alone)
     since.seen(found, by_age, whole=len(found.due) < most)
     return found.claims
+
+
+def claim_at_birth(intents: Sequence[Intent], most: int, now: datetime) -> list[Claim]:
+    """Claim intents before they are written, for the worker that writes them; as `take`, at most so
+    many, and only some of each partition."""
+    claims: list[Claim] = []
+    partitions: Counter[int] = Counter()
+    for intent in intents:
+        partition, due_at = intent.item.partition, intent.due_at
+        if due_at > now or partitions[partition] == part(most):
+            continue
+        if len(claims) == most:
+            break
+        partitions[partition] += 1
+        intent.token = uuid7()
+        intent.due_at = now + timedelta(seconds=CLAIM_SECONDS)
+        stored = Stored(*(0, *intent.envelope, now))
+        delivery = Delivery(stored, intent.item.message, intent.handler, due_at=due_at)
+        claims.append(Claim(intent.item.message_id, intent.token, 0, 0, delivery))
+    return claims
 
 
 def part(most: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,6 +36,7 @@ EFFECT = {
     "attempts": "int",
     "claims": "int",
     "error": "text",
+    "token": "uuid",
 }
 HOST = socket.gethostname()[:40]
 TIMER = {"id": "uuid", "due_at": "timestamptz"}
@@ -91,6 +93,26 @@ class Delivery:
         return (self.handler.name, self.stored.tenant, self.stored.stream)
 
 
+@dataclass(slots=True)
+class Intent:
+    """A call that a handler asked for, as it will be written."""
+
+    item: Outgoing
+    handler: Handler
+    due_at: datetime
+    token: uuid.UUID | None = None
+    """The claim of the worker that writes it, if that is going to make the call itself."""
+    envelope: tuple[Any, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.envelope = self.item.envelope()
+
+    def values(self) -> tuple[Any, ...]:
+        """The values of the EFFECT columns."""
+        claims = int(self.token is not None)
+        return self.item.message_id, self.handler.name, self.due_at, 0, claims, "", self.token
+
+
 class TooManyFailures(Exception):
     """More deliveries of a batch raised than is worth starting over for; run fewer at a time."""
 
@@ -102,7 +124,7 @@ class Work:
     service: str
     workspace: Workspace
     messages: list[Outgoing] = field(default_factory=list)
-    effects: list[tuple[Outgoing, Handler, datetime]] = field(default_factory=list)
+    effects: list[Intent] = field(default_factory=list)
     timers: list[tuple[Outgoing, datetime]] = field(default_factory=list)
 
     def take(self, results: Any, handler: Handler, cause: Context) -> None:
@@ -133,7 +155,7 @@ class Work:
                 raise WiringError(
                     f"{handler.name} asks for {effect.name}, an effect of another service"
                 )
-            self.effects.append((item, effect, due))
+            self.effects.append(Intent(item, effect, due))
         elif later and item.contract.kind == "event":
             raise WiringError(f"{handler.name}: an event states what happened; it cannot be due")
         elif later:
@@ -145,13 +167,10 @@ class Work:
         """The statements for rows, effects and timers, in lock order; the log comes later."""
         statements = self.workspace.writes()
         if self.effects:
-            rows = [
-                (item, (item.message_id, handler.name, due, 0, 0, ""))
-                for item, handler, due in self.effects
-            ]
+            rows = [(intent.envelope, intent.values()) for intent in self.effects]
             statements.append(insert_with_due_time(tables.effect._meta.db_table, EFFECT, rows))
         if self.timers:
-            timed = [(item, (item.message_id, due)) for item, due in self.timers]
+            timed = [(item.envelope(), (item.message_id, due)) for item, due in self.timers]
             statements.append(insert_with_due_time(tables.timer._meta.db_table, TIMER, timed))
         return statements
 

@@ -26,6 +26,7 @@ from datetime import datetime
 
 from . import parking
 from .batches import BATCH, Batch, found, look
+from .claims import Claim, claim_at_birth
 from .database import Connection
 from .delivery import Delivery, TooManyFailures, Work, run, workspace_for
 from .errors import ContractError, Fenced, describe
@@ -82,7 +83,11 @@ class Drain:
         self.appended: deque[Appended] = deque(maxlen=NOTED)
         """What batches and effects appended to the log last, for whoever follows horizons."""
         self.effects = threading.Event()
-        """Set when they asked for effects."""
+        """Set when they asked for effects that somebody has to claim."""
+        self.claimed: deque[Claim] = deque()
+        """Effects that they have claimed as they asked for them, for the performer to carry out."""
+        self.room = 0
+        """How many of those it can take."""
         self._singly = 0
 
     def step(self, conn: Connection, horizons: Mapping[str, int], limit: int = BATCH) -> int:
@@ -246,6 +251,7 @@ class Drain:
             workspace = self._workspace(deliveries)
             begin(conn, workspace)
             work = run(self.name, deliveries, workspace, now)
+            claims = claim_at_birth(work.effects, self.room, now) if self.room > 0 else []
             statements: list[Statement] = [
                 *work.writes(self.tables),
                 *parking.settle(self.tables, deliveries, now, self.worker),
@@ -263,7 +269,9 @@ class Drain:
             raise
         self.leases.advance(reached)
         self.sent.update(item.partition for item in work.messages)
-        if work.effects:
+        self.room -= len(claims)
+        self.claimed += claims
+        if len(claims) < len(work.effects):
             self.effects.set()
 
     def _run(self, conn: Connection, deliveries: Sequence[Delivery], now: datetime) -> Work:

@@ -11,25 +11,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
-from django.db import connections
 
 from . import parking
 from .admission import Admission, admission
+from .calls import carry_out, grouped
 from .claims import CLAIM_SECONDS, LATE, PROMPT, Claim, Since, ends, part, take, take_admitted
 from .database import Connection
 from .delivery import Delivery, run, workspace_for
 from .drain import Drain
-from .errors import Fenced, Retry, WiringError, describe, describe_with_place
+from .errors import Fenced, describe
 from .log import Stored, outgoing
 from .messages import Message, contract_of
 from .names import carried_out_here
-from .registry import Call, Handler, handlers_of
+from .registry import Handler, handlers_of
 from .services import ServiceConfig
 from .transactions import ask, commit, fenced, lost, rollback
 
@@ -37,23 +37,21 @@ logger = logging.getLogger(__name__)
 
 THREADS = 16
 """Calls at the same time in one worker."""
-FEWEST_CALLS, MOST_CALLS = 16, 128
+FEWEST_CALLS, MOST_CALLS = 16, 256
 """Intents claimed at a time for one service: as many as its slowest call leaves time for."""
 MOST_TOGETHER = 50
 """Intents that a handler which takes several is called with at a time; as many as leave time."""
 CALLED_SECONDS = CLAIM_SECONDS / 4
 """By then the calls for what was claimed at a time should be through."""
-MOST_LOST_CLAIMS = 5
-"""How many workers may vanish during a call before it is given up. One that kills its worker takes
-all along that were claimed with it, until it is claimed alone."""
 
 
 @dataclass(eq=False)
 class Effects:
     """The calls of one service in one worker.
 
-    With the `drain` of its deliveries it takes the intents of the partitions that this worker holds,
-    so that an order stays with one worker; all others it finds when it looks closely.
+    With the `drain` of its deliveries it takes the intents that these have claimed, and those of the
+    partitions that this worker holds, so that an order stays with one worker; all others it finds
+    when it looks closely.
     """
 
     service: ServiceConfig
@@ -77,6 +75,7 @@ class Effects:
 
     def __post_init__(self) -> None:
         self.admission: Admission | None = admission(self.service, self.topics)
+        self._tell_room()
 
     def step(self, conn: Connection, *, closely: bool = True, asked: bool = True) -> int:
         """Record the answers that are in, and start calls that are due; return how many.
@@ -86,8 +85,8 @@ class Effects:
         """
         finished = self._finished()
         self._record(conn, finished)
-        claims = []
-        room = self._most - sum(map(len, self.in_flight.values()))
+        started = self._start(self._handed_over())
+        room = self._room
         asked = asked or any(claim.alone for claim in finished)
         if self.drain is not None and self.drain.effects.is_set():
             self.drain.effects.clear()
@@ -95,20 +94,28 @@ class Effects:
         if asked or self._more:
             claims = self._claim(conn, room, closely=closely)
             self._more = room <= 0 or len(claims) >= (1 if self.admission else part(room))
-            claims = carried_out_here(conn, self.service.tables, claims)
-        for each in _calls(claims, self._together):
-            future = self.pool.submit(_call, each)
-            self.in_flight[future] = each
-            future.add_done_callback(lambda _: self.finished_event.set())
-        return len(finished) + len(claims)
+            started += self._start(carried_out_here(conn, self.service.tables, claims))
+        self._tell_room()
+        return len(finished) + started
 
     def finish(self, conn: Connection, seconds: float) -> None:
-        """Wait for the calls in flight, at most so long, and record their answers."""
+        """Make the calls that are claimed, wait for all in flight, at most so long, and record their
+        answers."""
         deadline = time.monotonic() + seconds
+        self._start(self._handed_over())
         while self.in_flight and time.monotonic() < deadline:
             self.finished_event.wait(0.1)
             self.finished_event.clear()
             self._record(conn, self._finished())
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are calls to make or to wait for that are claimed already."""
+        return bool(self.in_flight) or (self.drain is not None and bool(self.drain.claimed))
+
+    @property
+    def _room(self) -> int:
+        return self._most - sum(map(len, self.in_flight.values()))
 
     @property
     def _most(self) -> int:
@@ -118,6 +125,25 @@ class Effects:
     @property
     def _together(self) -> int:
         return min(max(int(CALLED_SECONDS / self._slowest), 1), MOST_TOGETHER)
+
+    def _tell_room(self) -> None:
+        """Let the deliveries know how much they may claim; nothing where a policy has to admit it."""
+        if self.drain is not None and self.admission is None:
+            self.drain.room = self._room
+
+    def _handed_over(self) -> list[Claim]:
+        """What the deliveries have claimed."""
+        if self.drain is None:
+            return []
+        return [self.drain.claimed.popleft() for _ in range(len(self.drain.claimed))]
+
+    def _start(self, claims: Sequence[Claim]) -> int:
+        """Have these calls made; return how many there are."""
+        for each in grouped(claims, self._together):
+            future = self.pool.submit(carry_out, each)
+            self.in_flight[future] = each
+            future.add_done_callback(lambda _: self.finished_event.set())
+        return len(claims)
 
     def _finished(self) -> list[Claim]:
         done = [future for future in self.in_flight if future.done()]
@@ -257,62 +283,3 @@ def _handler_of(result: Any, service: str) -> Handler | None:
         return None
     found = handlers_of(type(result), service)
     return found[0] if found and found[0].kind == "handles" else None
-
-
-def _calls(claims: Sequence[Claim], most: int) -> Iterator[list[Claim]]:
-    """What is called at a time: one intent, or several that a handler takes together.
-
-    What failed before, or whose worker was lost, goes alone: it must not take others with it.
-    """
-    together: dict[str, list[Claim]] = {}
-    for claim in claims:
-        delivery = claim.delivery
-        if delivery.handler.together and delivery.attempt == 1 and not claim.lost:
-            together.setdefault(delivery.handler.name, []).append(claim)
-        else:
-            yield [claim]
-    for several in together.values():
-        for start in range(0, len(several), most):
-            yield several[start : start + most]
-
-
-def _call(claims: list[Claim]) -> list[Claim]:
-    """Carry out intents of one handler, and note what came of each."""
-    delivery = claims[0].delivery
-    if delivery.error is not None:
-        return claims
-    started = time.perf_counter_ns()
-    try:
-        if claims[0].lost >= MOST_LOST_CLAIMS:
-            delivery.attempt, delivery.reason = parking.GIVE_UP, "lost-calls"
-            raise RuntimeError(f"{claims[0].lost} workers were lost during this call")
-        outcomes = _outcomes(delivery.handler, [claim.delivery for claim in claims])
-    except Exception as error:
-        outcomes = [error] * len(claims)
-    finally:
-        connections.close_all()
-    ran_us = (time.perf_counter_ns() - started) // 1000 // len(claims)
-    for claim, outcome in zip(claims, outcomes, strict=True):
-        claim.delivery.ran_us = ran_us
-        if isinstance(outcome, Retry):
-            claim.delivery.error = f"Retry: {outcome}"
-        elif isinstance(outcome, Exception):
-            claim.delivery.error = describe_with_place(outcome)
-        else:
-            claim.results = list(outcome) if isinstance(outcome, (list, tuple)) else outcome
-    return claims
-
-
-def _outcomes(handler: Handler, deliveries: Sequence[Delivery]) -> list[Any]:
-    """What the handler returns for each, or the exception in its place."""
-    calls = [
-        Call(each.message, each.stored.context(each.stored.recorded_at)) for each in deliveries
-    ]
-    if handler.together:
-        outcomes = list(cast(Iterable[Any], handler.function(calls)))
-        if len(outcomes) != len(calls):
-            raise WiringError(f"{handler.name} answered {len(outcomes)} of {len(calls)} calls")
-        return outcomes
-    (call,) = calls
-    arguments = {handler.context_parameter: call.context} if handler.context_parameter else {}
-    return [handler.function(call.message, **arguments)]

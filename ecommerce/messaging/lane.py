@@ -238,7 +238,7 @@ class Lane:
 
     def _tell(self, drain: Drain) -> None:
         """Wake whoever has to go on: other workers only for partitions that are not held here."""
-        if drain.effects.is_set():
+        if drain.effects.is_set() or drain.claimed:
             self.performing.set()
         kinds: list[wakeup.Kind] = ["show"]
         if not all(drain.sent <= each.leases.held.keys() for each in self.drains):

@@ -170,9 +170,9 @@ def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> Statement:
 
 
 def insert_with_due_time(
-    table: str, extra: dict[str, str], rows: Sequence[tuple[Outgoing, Sequence[Any]]]
+    table: str, extra: dict[str, str], rows: Sequence[tuple[Sequence[Any], Sequence[Any]]]
 ) -> Statement:
-    """The statement that writes messages to an effect or timer table.
+    """The statement that writes messages to an effect or timer table: rows of an envelope and more.
 
     `extra` names the table's further columns with their array types; each row brings their values.
     Nothing becomes due before it is written: whoever looks for what is due relies on that.
@@ -185,7 +185,7 @@ def insert_with_due_time(
         INSERT INTO "{table}" ({names}, recorded_at)
         SELECT {chosen}, now FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names}),
             (SELECT messaging_now() OFFSET 0) AS clock(now)"""
-    values = [(*item.envelope(), *more) for item, more in rows]
+    values = [(*envelope, *more) for envelope, more in rows]
     return sql, by_column([*ENVELOPE_KINDS, *kinds], values)
 
 

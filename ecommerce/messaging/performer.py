@@ -42,7 +42,7 @@ class Asked(threading.Event):
 
 class Performer(threading.Thread):
     """Claims the intents of services in one database, has them called in a pool of threads, and
-    records the answers."""
+    records the answers. It must not be stopped before the deliveries, which claim for it, too."""
 
     def __init__(
         self, lane: Lane, stopping: threading.Event, topics: frozenset[str] | None
@@ -101,7 +101,7 @@ class Performer(threading.Thread):
         chosen = effects
         if closely:
             due = waiting(conn, [(each.service.tables, each.since) for each in effects])
-            chosen = [e for e, is_due in zip(effects, due, strict=True) if is_due or e.in_flight]
+            chosen = [e for e, is_due in zip(effects, due, strict=True) if is_due or e.busy]
         done = sum([each.step(conn, closely=closely, asked=asked) for each in chosen])
         if any(each.answered for each in effects):
             wakeup.wake(self.alias, "deliver", elsewhere=any(each.abroad for each in effects))

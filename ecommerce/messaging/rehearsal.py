@@ -184,7 +184,7 @@ def _changes(workspace: Workspace, before: dict[Any, dict[str, Any]]) -> list[Ch
 def _sent(work: Work) -> list[Sent]:
     return [
         *(_shown(item) for item in work.messages),
-        *(_shown(item, effect=handler.name, at=due) for item, handler, due in work.effects),
+        *(_shown(each.item, effect=each.handler.name, at=each.due_at) for each in work.effects),
         *(_shown(item, at=due) for item, due in work.timers),
     ]
 

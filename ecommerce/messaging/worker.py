@@ -68,6 +68,8 @@ class Worker:
         check_fits(self.services)
         self.stopping = threading.Event()
         self.woken = threading.Event()
+        self.delivered = threading.Event()
+        """Set when the last batch has been delivered."""
         abroad: dict[str, Connection] = {}
         self.lanes = [
             Lane(alias, own, self.name, abroad)
@@ -100,7 +102,9 @@ class Worker:
             if not sum([lane.step_or_rest() for lane in self.lanes]):
                 gathering = [lane.gathering_seconds for lane in self.lanes]
                 self.woken.wait(min(SWEEP_SECONDS, *gathering))
+        self.delivered.set()
         for lane in self.lanes:
+            lane.performing.set()
             lane.sign_off()
         for listener in listeners:
             listener.stop()
@@ -144,7 +148,7 @@ class Worker:
 
     def _performers(self) -> list[Performer]:
         return [
-            Performer(lane, self.stopping, self.topics)
+            Performer(lane, self.delivered, self.topics)
             for lane in self.lanes
             if any(has_effects(service) for service in lane.services)
         ]

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 from ecommerce.messaging.bus import execute
 from ecommerce.messaging.database import Connection, connect
-from ecommerce.messaging.delivery import Work
+from ecommerce.messaging.delivery import Intent, Work
 from ecommerce.messaging.effects import Effects
 from ecommerce.messaging.log import outgoing
 from ecommerce.messaging.registry import performer_of
@@ -65,7 +65,7 @@ def intend(*names: str, within: Connection | None = None) -> None:
             subject="Hello",
             text="Hello",
         )
-        work.effects.append((outgoing(command, cause()), handler, cause().now))
+        work.effects.append(Intent(outgoing(command, cause()), handler, cause().now))
     with nullcontext(within) if within else connect("default") as conn:
         for statement in work.writes(tables):
             conn.execute(*statement)

@@ -9,9 +9,9 @@ from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 
 from ecommerce.messaging import desk, redrive
+from ecommerce.messaging.calls import MOST_LOST_CLAIMS
 from ecommerce.messaging.claims import CLAIM_SECONDS
 from ecommerce.messaging.database import connect
-from ecommerce.messaging.effects import MOST_LOST_CLAIMS
 from ecommerce.messaging.reasons import REASONS
 from ecommerce.messaging.services import service
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay

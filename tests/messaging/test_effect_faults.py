@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ecommerce.messaging import registry
+from ecommerce.messaging.calls import MOST_LOST_CLAIMS
 from ecommerce.messaging.claims import CLAIM_SECONDS, TOGETHER, Claim
-from ecommerce.messaging.effects import MOST_LOST_CLAIMS, Effects
+from ecommerce.messaging.effects import Effects
 from orders.contracts import OrderReserved
 from payments.contracts import ChargeCard, RecordCharge
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay

@@ -264,12 +264,15 @@ def test_one_that_a_signal_interrupts_is_closed_for_nobody_knows_what_will_come(
     def interrupt(*_: Any) -> None:
         raise InterruptedError
 
+    pid = conn.info.backend_pid
     before = signal.signal(signal.SIGUSR1, interrupt)
     with once_it_sleeps(conn, "SELECT %b::int", signal.SIGUSR1):
         with pytest.raises(InterruptedError):
             together(conn, "SELECT pg_sleep(60)", "SELECT 2")
         assert conn.closed
     signal.signal(signal.SIGUSR1, before)
+    with connect("default") as other:
+        other.execute("SELECT pg_terminate_backend(%b::int, 5000)", (pid,))  # it sleeps on
 
 
 @contextmanager
