@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 from .context import Context
@@ -47,7 +46,7 @@ def by(who: str) -> str:
     return f"{HOST}:{os.getpid()}:{who}"
 
 
-@dataclass
+@dataclass(slots=True)
 class Delivery:
     """One message for one handler, and what became of it."""
 
@@ -64,12 +63,17 @@ class Delivery:
     """The keys of the rows that its handler needs."""
     reason: str = ""
     """Why it is given up, when the error does not tell (see `reasons`)."""
+    _decision: Decision | None = None
 
-    @cached_property
+    @property
     def decision(self) -> Decision:
-        """The policy that its message falls under, and how that was decided."""
-        stored = self.stored
-        return decide(stored.name, stored.tenant, stored.recorded_at, lambda: self.message)
+        """The policy that its message falls under, and how that was decided, once and for all."""
+        if self._decision is None:
+            stored = self.stored
+            self._decision = decide(
+                stored.name, stored.tenant, stored.recorded_at, lambda: self.message
+            )
+        return self._decision
 
     @property
     def retry_after(self) -> tuple[float, ...]:

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 THREADS = 16
 """Calls at the same time in one worker."""
-FEWEST_CALLS, MOST_CALLS = 16, 256
+FEWEST_CALLS, MOST_CALLS = 16, 512
 """Intents claimed at a time for one service: as many as its slowest call leaves time for."""
 MOST_TOGETHER = 50
 """Intents that a handler which takes several is called with at a time; as many as leave time."""

@@ -211,7 +211,7 @@ def _log(
             d.stored.cause_id,
             d.handler.name,
             "done" if d.error is None else "failed",
-            min(d.attempt, len(d.retry_after) + 1),
+            d.attempt if d.error is None else min(d.attempt, len(d.retry_after) + 1),
             max(microseconds(now - (d.due_at or d.stored.recorded_at)), 0),
             d.ran_us,
             d.decision.trail,

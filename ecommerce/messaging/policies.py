@@ -171,11 +171,14 @@ class Decision(NamedTuple):
     trail: str | None = None
 
 
+UNDECIDED = Decision()
+
+
 def decide(name: str, tenant: str, at: datetime, read: Callable[[], Message]) -> Decision:
     """What a message falls under; `read` gives its content should a policy ask for it."""
     candidates = candidates_for(name, tenant)
     if not candidates:
-        return Decision()
+        return UNDECIDED
     if candidates[0].where is None:
         return Decision(candidates[0], candidates[0].name)
     subject = Subject(contract_named(name), tenant, settings.MESSAGING_ENVIRONMENT, at, read)
