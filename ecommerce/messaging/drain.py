@@ -31,7 +31,7 @@ from .database import Connection
 from .delivery import Delivery, TooManyFailures, Work, run, workspace_for
 from .errors import ContractError, Fenced, describe
 from .leases import Leases, Reached
-from .log import Appended, Stored
+from .log import Appended, Stored, heads
 from .messages import contract_named
 from .registry import handlers, handlers_of
 from .rows import Statement, Workspace
@@ -39,6 +39,7 @@ from .services import ServiceConfig
 from .subscriptions import subscribed_names
 from .tails import Tails
 from .transactions import begin, commit, load, lost, rollback
+from .wire import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -292,12 +293,14 @@ def look_for(
     drains: Sequence[Drain],
     horizons: Mapping[str, Mapping[str, int]],
     tails: Tails | None = None,
+    logs: Sequence[str] = (),
     limit: int = BATCH,
-) -> None:
+) -> Answer | None:
     """Ask what is new for several services, by name up to their horizons, in one round trip: each
-    gets a batch to deliver, or moves on when there is nothing."""
+    gets a batch to deliver, or moves on when there is nothing. Returns the `heads` of these logs."""
     looks = []
     with conn.pipeline():
+        ends = heads(conn, logs) if logs else None
         by_log = tails.ask(conn) if tails else {}
         for drain in drains:
             reads = (drain.sources, drain.names, horizons[drain.name], limit, by_log)
@@ -309,10 +312,11 @@ def look_for(
     if tails:
         tails.take()
     if state is None:
-        return
+        return ends
     now, held_back = parking.stated(state)
     for (drain, asked), streams in zip(looks, held_back, strict=True):
         drain.batch = found(conn, asked, drain.leases, now, streams)
+    return ends
 
 
 def _alone(message: Stored, batch: Batch) -> Batch:

@@ -20,7 +20,7 @@ from .database import Connection, connect
 from .drain import Drain, look_for
 from .errors import Fenced
 from .leases import HEARTBEAT_SECONDS, hold_all
-from .log import Appended, horizons, horizons_after
+from .log import Appended, grown, horizons_after, horizons_of
 from .relay import Relay
 from .services import ServiceConfig, services
 from .subscriptions import readable, subscribed_names
@@ -81,7 +81,7 @@ class Lane:
             and (names := subscribed_names(target.label, source.label))
         ]
         self._logs = sorted({log for drain in self.drains for log in drain.sources.values()})
-        self._horizons: dict[str, int] = {}
+        self._horizons = dict.fromkeys(self._logs, 0)
         self._tails = Tails(
             (source, log, drain.names[source])
             for drain in self.drains
@@ -126,8 +126,9 @@ class Lane:
             upkeep.count_anew(self.conn, self.services)
         done = sum(self._copy(*abroad) for abroad in self._abroad)
         self._horizons = horizons_after(self._horizons, self._appended())
-        self._horizons = horizons(self.conn, self._logs, self._horizons)
-        self._look()
+        if by_others := self._look(self._logs):
+            self._horizons |= horizons_of(self.conn, by_others, self._horizons)
+            self._look()
         handled = sum([self._deliver(drain) for drain in self._ready()])
         return done + handled + (not handled and self._tails.unread)
 
@@ -150,16 +151,18 @@ class Lane:
                 reached = (lease.positions.get(source, 0) for lease in drain.leases.held.values())
                 self._horizons[log] = max(self._horizons.get(log, 0), *reached, 0)
 
-    def _look(self) -> None:
-        """Ask once for all services what is new for them."""
+    def _look(self, logs: Sequence[str] = ()) -> list[str]:
+        """Ask once for all services what is new for them; return those of the logs that hold more
+        than that."""
         now = time.monotonic()
         over = [each for each in self.drains if self._gathering.get(each.name, now) <= now]
         drains = [each for each in over if each.batch is None and each.leases.held]
         horizons = {drain.name: drain.horizons(self._horizons) for drain in drains}
-        look_for(self.conn, drains, horizons, self._shared_tails())
+        ends = look_for(self.conn, drains, horizons, self._shared_tails(), logs)
         for drain in over:
             if drain.batch is None:
                 self._gathering.pop(drain.name, None)
+        return grown(ends, logs, self._horizons) if ends else []
 
     def _shared_tails(self) -> Tails | None:
         """What the services read together; None while one of them has to read in its own way."""

@@ -24,6 +24,7 @@ from .messages import Contract, Message, contract_of, decode, encode, partition_
 from .models import uuid7
 from .rows import Statement
 from .tables import ServiceTables
+from .wire import Answer
 
 ENVELOPE = (
     "message_id",
@@ -190,27 +191,36 @@ def insert_with_due_time(
 
 
 def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
-    """How far each log or inbox can be read, at most two round trips.
+    """How far each log or inbox can be read, at most two round trips: one looks which have grown at
+    all, the other asks for the horizons of those."""
+    return dict(known) | horizons_of(conn, grown(heads(conn, logs), logs, known), known)
 
-    One looks which logs have grown at all; the other asks for the horizons of those, each in a
-    transaction of its own.
-    """
-    heads = ", ".join(
+
+def heads(conn: Connection, logs: Sequence[str]) -> Answer:
+    """Ask, within a pipeline or without, how many positions of each log have been drawn."""
+    drawn = ", ".join(
         f"coalesce(pg_sequence_last_value('\"{log}_position_seq\"'), 0)" for log in logs
     )
-    drawn = conn.execute(f"SELECT {heads}").fetchone() or ()
-    reached = {log: known.get(log, 0) for log in logs}
-    grown = [log for log, head in zip(logs, drawn, strict=True) if head > reached[log]]
-    if not grown:
-        return reached
+    return conn.execute(f"SELECT {drawn}")
+
+
+def grown(drawn: Answer, logs: Sequence[str], known: Mapping[str, int]) -> list[str]:
+    """The logs that hold, or will hold, more than is known."""
+    ends = drawn.fetchone() or ()
+    return [log for log, end in zip(logs, ends, strict=True) if end > known.get(log, 0)]
+
+
+def horizons_of(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
+    """The horizons of these logs, in one round trip; each is found in a transaction of its own."""
+    if not logs:
+        return {}
     with conn.pipeline():
-        cursors = []
-        for log in grown:
+        found = {}
+        for log in logs:
             sql = "SELECT messaging_horizon(%b::text, %b::bigint)"
-            cursors.append(conn.execute(sql, (log, reached[log])))
+            found[log] = conn.execute(sql, (log, known.get(log, 0)))
             conn.sync()
-    reached.update((log, c.fetchall()[0][0]) for log, c in zip(grown, cursors, strict=True))
-    return reached
+    return {log: answer.fetchall()[0][0] for log, answer in found.items()}
 
 
 def horizons_after(known: Mapping[str, int], appended: Iterable[Appended]) -> dict[str, int]:

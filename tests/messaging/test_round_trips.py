@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from ecommerce.messaging.database import Connection
+from ecommerce.messaging.lane import Lane
 from ecommerce.messaging.registry import handles
+from ecommerce.messaging.services import services
 from inventory.contracts import AdjustInventory, InventoryRestocked
 from tests.messaging.examples import restocked
 from tests.messaging.steps import Counting, Puppet, in_service, write
@@ -62,6 +64,25 @@ def test_a_look_that_finds_nothing_is_two(worker: Puppet, conn: Counting) -> Non
     assert worker.step() == 0
 
     assert conn.round_trips - before == 2
+
+
+def test_a_lane_asks_once_for_all_services_as_long_as_nobody_else_writes(conn: Counting) -> None:
+    lane = Lane("default", services(), "all", {})
+    lane._conns["default"] = conn  # type: ignore[assignment]
+    lane.step()
+    write("inventory", restocked("p1", 1))
+    before = conn.round_trips
+
+    # Which logs have grown, how far they can be read, what is new; rows and writes of two services.
+    assert lane.step() == 2
+    assert conn.round_trips - before == 3 + 2 * 2
+
+    while lane.step():
+        pass
+    before = conn.round_trips
+    assert lane.step() == 0
+    assert conn.round_trips - before == 1
+    lane.sign_off()
 
 
 def catalogue(conn: Counting) -> tuple[int, ...]:
