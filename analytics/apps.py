@@ -10,3 +10,4 @@ class AnalyticsConfig(ServiceConfig):
 
     name = "analytics"
     modules = ("projections",)
+    patience = 0.1

@@ -10,3 +10,4 @@ class NotificationsConfig(ServiceConfig):
 
     name = "notifications"
     modules = ("handlers", "projections")
+    patience = 0.1

@@ -49,6 +49,8 @@ MOST_TRIES = 3
 """How often a batch that the database refuses is tried whole."""
 NOTED = 100
 """Commits that are noted between two looks. Without one of them, the database is asked."""
+PLENTY = 100
+"""Messages that are not cheaper delivered with more."""
 MOST_DEATHS = 3
 """How many workers a message may kill before it is given up."""
 
@@ -116,9 +118,12 @@ class Drain:
 
     @property
     def has_time(self) -> bool:
-        """Whether only read models want what was found, so that nobody's work waits for it."""
-        if self.batch is None or self.leases.taken_over:
+        """Whether it is little that was found, and nobody's work waits for it: a patient service has
+        it, or only read models want it."""
+        if self.batch is None or self.leases.taken_over or len(self.batch.messages) >= PLENTY:
             return False
+        if self.service.patience:
+            return True
         return all(message.name in self._shown_only for message in self.batch.messages)
 
     def horizons(self, by_table: Mapping[str, int]) -> dict[str, int]:

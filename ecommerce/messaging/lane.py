@@ -96,7 +96,8 @@ class Lane:
         self.performing = threading.Event()
         """Set when there are effects to perform."""
         self.gather = 0.0
-        """Seconds for which read models wait for more to come, which is cheaper shown together."""
+        """Seconds for which read models, at least, wait for more to come, which is cheaper shown
+        together; none waits if this is 0."""
         self._gathering: dict[str, float] = {}
         """Until when services wait for more."""
         self._resting_until = float("-inf")
@@ -177,8 +178,10 @@ class Lane:
         """The services that have something to do now, in the order of INSTALLED_APPS."""
         now = time.monotonic()
         for drain in self.drains:
-            if drain.has_time and self._gathering.setdefault(drain.name, now + self.gather) > now:
-                drain.batch = None  # it looks again when there is more
+            if self.gather and drain.has_time:
+                until = now + max(self.gather, drain.service.patience)
+                if self._gathering.setdefault(drain.name, until) > now:
+                    drain.batch = None  # it looks again when there is more
         return [each for each in self.drains if each.batch or each.leases.taken_over]
 
     def step_or_rest(self) -> int:

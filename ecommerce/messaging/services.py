@@ -1,7 +1,7 @@
 """A service: a Django app that owns tables, contracts and handlers.
 
-Each service's `apps.py` holds one subclass of `ServiceConfig`; its name and `ready` are all that
-the kernel needs to know of it.
+Each service's `apps.py` holds one subclass of `ServiceConfig`; what that says is all that the kernel
+needs to know of it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class ServiceConfig(AppConfig):
     """
 
     modules: ClassVar[tuple[str, ...]] = ("handlers",)
+    patience: ClassVar[float] = 0.0
+    """Seconds for which its deliveries wait for more to come, which is cheaper done together: for a
+    service whose work nobody waits for."""
     default = False
 
     def __init_subclass__(cls) -> None:

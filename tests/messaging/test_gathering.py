@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ecommerce.messaging.drain import PLENTY
 from ecommerce.messaging.lane import Lane
 from ecommerce.messaging.services import service
+from inventory.apps import InventoryConfig
+from inventory.contracts import CommitInventory
 from inventory.models import InventoryLevel
 from tests.messaging.examples import restocked
 from tests.messaging.steps import PATIENCE, fetch, write
@@ -56,6 +59,43 @@ def test_what_comes_within_a_moment_is_shown_by_one_commit(lane: Lane) -> None:
     show_two(lane)
 
     assert commits() == 1
+
+
+def test_a_lane_that_does_not_gather_waits_for_nothing(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InventoryConfig, "patience", PATIENCE)
+
+    show_two(lane)
+
+    assert commits() == 2
+
+
+def test_a_patient_service_gathers_what_its_handlers_want_too(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InventoryConfig, "patience", PATIENCE)
+    lane.gather = 0.001
+    for order in ("a", "b"):
+        write("orders", CommitInventory(order_id=order, product_ids=()))
+        assert lane.step() == 0
+
+    the_moment_is_over(lane)
+    assert lane.step() == 2
+
+
+def test_control_an_impatient_one_delivers_at_once(lane: Lane) -> None:
+    lane.gather = PATIENCE
+    write("orders", CommitInventory(order_id="a", product_ids=()))
+
+    assert lane.step() == 1
+
+
+def test_plenty_does_not_wait(lane: Lane) -> None:
+    lane.gather = PATIENCE
+    write("inventory", *(restocked(f"p{number}", 1) for number in range(PLENTY)))
+
+    assert lane.step() == PLENTY
 
 
 def test_control_without_gathering_each_costs_a_commit(lane: Lane) -> None:
