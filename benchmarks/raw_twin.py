@@ -94,7 +94,8 @@ class _Writer:
         ]
 
     def _performed(self, service: str, effects: list[Any]) -> Iterator[list[Statement]]:
-        """Claim, do and finish: three transactions, of which the second is the provider's."""
+        """Do and finish: two transactions, of which the first is the provider's. That all are claimed
+        at birth makes the twin a little faster than what it copies."""
         table = self.tables[f"{service}_effect"]
         due = [row for row in effects if table.of(row, "name") != "shipping.TrackShipment"]
         if not due:
@@ -103,9 +104,6 @@ class _Writer:
         messages = {table.of(row, "message_id") for row in due}
         provider = self.tables[PROVIDERS[service]]
         subjects = [self._subject(provider.name, self.recording.sent[key]) for key in messages]
-        claim = f"""UPDATE {table.name} SET token = gen_random_uuid(), claims = claims + 1,
-                        due_at = now() + interval '12 s' WHERE id = ANY(%b::uuid[])"""
-        yield [(claim, [ids])]
         yield self._insert(provider.name, [self.rows[provider.name][each] for each in subjects])
         yield [
             (f"DELETE FROM {table.name} WHERE id = ANY(%b::uuid[])", [ids]),

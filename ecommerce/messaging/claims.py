@@ -128,13 +128,13 @@ def take(
 
 
 def claim_at_birth(intents: Sequence[Intent], most: int, now: datetime) -> list[Claim]:
-    """Claim intents before they are written, for the worker that writes them; as `take`, at most so
-    many, and only some of each partition."""
+    """Claim intents before they are written, for the worker that writes them: at most so many, and no
+    more than half of that in one partition."""
     claims: list[Claim] = []
     partitions: Counter[int] = Counter()
     for intent in intents:
         partition, due_at = intent.item.partition, intent.due_at
-        if due_at > now or partitions[partition] == part(most):
+        if due_at > now or 2 * partitions[partition] >= most:
             continue
         if len(claims) == most:
             break
