@@ -141,7 +141,7 @@ def claim_at_birth(intents: Sequence[Intent], most: int, now: datetime) -> list[
         partitions[partition] += 1
         intent.token = uuid7()
         intent.due_at = now + timedelta(seconds=CLAIM_SECONDS)
-        stored = Stored(*(0, *intent.envelope, now))
+        stored = Stored(*(0, *intent.envelope, intent.item.cause.now))
         delivery = Delivery(stored, intent.item.message, intent.handler, due_at=due_at)
         claims.append(Claim(intent.item.message_id, intent.token, 0, 0, delivery))
     return claims

@@ -30,6 +30,7 @@ from .tables import ServiceTables
 MOST_RESTARTS = 10
 EFFECT = {
     "id": "uuid",
+    "recorded_at": "timestamptz",
     "handler": "text",
     "due_at": "timestamptz",
     "attempts": "int",
@@ -38,7 +39,7 @@ EFFECT = {
     "token": "uuid",
 }
 HOST = socket.gethostname()[:40]
-TIMER = {"id": "uuid", "due_at": "timestamptz"}
+TIMER = {"id": "uuid", "recorded_at": "timestamptz", "due_at": "timestamptz"}
 
 
 def by(who: str) -> str:
@@ -113,8 +114,8 @@ class Intent:
 
     def values(self) -> tuple[Any, ...]:
         """The values of the EFFECT columns."""
-        claims = int(self.token is not None)
-        return self.item.message_id, self.handler.name, self.due_at, 0, claims, "", self.token
+        made = (self.item.message_id, self.item.cause.now)
+        return *made, self.handler.name, self.due_at, 0, int(self.token is not None), "", self.token
 
 
 class TooManyFailures(Exception):
@@ -174,7 +175,10 @@ class Work:
             rows = [(intent.envelope, intent.values()) for intent in self.effects]
             statements.append(insert_with_due_time(tables.effect._meta.db_table, EFFECT, rows))
         if self.timers:
-            timed = [(item.envelope(), (item.message_id, due)) for item, due in self.timers]
+            timed = [
+                (item.envelope(), (item.message_id, item.cause.now, due))
+                for item, due in self.timers
+            ]
             statements.append(insert_with_due_time(tables.timer._meta.db_table, TIMER, timed))
         return statements
 

@@ -223,6 +223,7 @@ class Lane:
             for conn in conns.values():
                 conn.close()
             conns.clear()
+        self._gathering.clear()
         self._forget_batches()
 
     def _deliver(self, drain: Drain) -> int:
@@ -253,7 +254,6 @@ class Lane:
         drain.sent.clear()
 
     def _forget_batches(self) -> None:
-        self._gathering.clear()
         for drain in self.drains:
             drain.batch = None
 

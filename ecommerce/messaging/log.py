@@ -175,16 +175,16 @@ def insert_with_due_time(
 ) -> Statement:
     """The statement that writes messages to an effect or timer table: rows of an envelope and more.
 
-    `extra` names the table's further columns with their array types; each row brings their values.
-    Nothing becomes due before it is written: whoever looks for what is due relies on that.
+    `extra` names the table's further columns with their types; each row brings their values. Nothing
+    becomes due before it is written: whoever looks for what is due relies on that.
     """
     names = ", ".join((*ENVELOPE, *extra))
     kinds = [f"{kind}[]" for kind in extra.values()]
     arrays = ", ".join(f"%b::{kind}" for kind in kinds)
     chosen = names.replace("due_at", "greatest(due_at, now)")
     sql = f"""
-        INSERT INTO "{table}" ({names}, recorded_at)
-        SELECT {chosen}, now FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names}),
+        INSERT INTO "{table}" ({names})
+        SELECT {chosen} FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names}),
             (SELECT messaging_now() OFFSET 0) AS clock(now)"""
     values = [(*envelope, *more) for envelope, more in rows]
     return sql, by_column([*ENVELOPE_KINDS, *kinds], values)

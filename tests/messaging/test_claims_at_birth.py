@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
 import psycopg
 import pytest
 from django.conf import settings
@@ -110,6 +111,25 @@ def test_a_crash_before_the_call_costs_time_only(
 
 def partition(order: str) -> int:
     return partition_of("main", f"order/{order}", settings.MESSAGING_PARTITIONS)
+
+
+def test_whoever_calls_again_tells_the_provider_the_same(
+    whole: Whole, caller: Callable[..., Caller], clock: Clock
+) -> None:
+    deliverer, _ = whole()
+    ask("o1")
+    deliverer.step()
+    (first,) = deliverer.drain.claimed
+    heir = caller("heir")
+
+    clock.advance(CLAIM_SECONDS + 1)
+    (again,) = heir.effects._claim(heir.conn, 1)
+
+    assert again.delivery.stored.message() == first.delivery.message
+    assert (
+        msgspec.structs.astuple(again.delivery.stored)[:-1]
+        == msgspec.structs.astuple(first.delivery.stored)[:-1]
+    )
 
 
 def test_it_claims_no_more_than_it_can_carry_out_and_half_of_that_in_one_partition(

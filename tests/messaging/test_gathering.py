@@ -84,6 +84,18 @@ def test_a_patient_service_gathers_what_its_handlers_want_too(
     assert lane.step() == 2
 
 
+def test_who_gathers_does_not_begin_anew_when_the_lane_sweeps(lane: Lane) -> None:
+    lane.gather = PATIENCE
+    write("inventory", restocked("a", 1))
+    assert lane.step() == 0
+    (over,) = lane._gathering.values()
+
+    lane._sweeping.last = lane._holding.last = float("-inf")
+    assert lane.step() == 0
+
+    assert list(lane._gathering.values()) == [over]
+
+
 def test_control_an_impatient_one_delivers_at_once(lane: Lane) -> None:
     lane.gather = PATIENCE
     write("orders", CommitInventory(order_id="a", product_ids=()))
