@@ -20,6 +20,10 @@ from ecommerce.messaging.database import Connection, connection
 
 KEPT_SECONDS = 0.5
 """For how long a process believes what it read."""
+UNFLUSHED = "(SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) AS unflushed"
+"""Stands in the FROM of a statement that writes a provider's books, so that its commit does not wait
+for the disk. Nothing that relies on it can outlive it: the server's log is written in order, and whoever
+commits the answer has all before it flushed. What a crash takes, nobody has used; they ask again."""
 LOOK = """
     SELECT kind, until, calls, seconds FROM "{table}"
     WHERE until > messaging_now() AND coalesce(calls, 1) > 0 ORDER BY kind"""

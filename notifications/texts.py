@@ -77,6 +77,7 @@ def _engine(**options: Any) -> _Engine:
         undefined=ChainableUndefined,
         **options,
     )
+    engine.globals.clear()  # they would be copied for each text, and nothing in it may call them
     engine.filters = {name: FILTERS[name] for name in _FILTERS} | {"date": _date}
     return engine
 

@@ -24,7 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 
 from ecommerce.messaging.database import connection
-from ecommerce.simulation import Provider
+from ecommerce.simulation import UNFLUSHED, Provider
 from ecommerce.values import Money
 
 from .models import SimulatedCharge, SimulatedTrouble
@@ -128,12 +128,13 @@ TROUBLES = Provider(
 )
 
 # Each call is one statement, so that calls about one charge at the same time take turns at its row.
-_CHARGE = """
+_CHARGE = f"""
     INSERT INTO payments_simulatedcharge AS charge
         (key, amount, currency, method, state, transaction_id, code, refund_id, calls)
-    VALUES (%(key)s, %(amount)s, %(currency)s, %(method)s,
-            CASE WHEN %(failures)s = 0 THEN %(verdict)s ELSE 'pending' END,
-            %(transaction_id)s, %(code)s, '', 1)
+    SELECT %(key)s, %(amount)s, %(currency)s, %(method)s,
+           CASE WHEN %(failures)s = 0 THEN %(verdict)s ELSE 'pending' END,
+           %(transaction_id)s, %(code)s, '', 1
+    FROM {UNFLUSHED}
     ON CONFLICT (key) DO UPDATE SET
         calls = charge.calls + 1,
         state = CASE WHEN charge.state = 'pending' AND charge.calls >= %(failures)s

@@ -19,7 +19,7 @@ from django.db import router
 from django.db.models import F
 
 from ecommerce.messaging.database import connection
-from ecommerce.simulation import Provider
+from ecommerce.simulation import UNFLUSHED, Provider
 from ecommerce.values import Address, Money
 
 from .contracts import Parcel, ServiceLevel, TrackingStatus
@@ -118,20 +118,20 @@ TROUBLES = Provider(
     },
 )
 
-_COLUMNS = (
-    "key",
-    "reference",
-    "tracking_number",
-    "service_level",
-    "city",
-    "cost",
-    "currency",
-    "shipped_at",
-    "estimated_delivery",
-)
+_COLUMNS = {
+    "key": "text",
+    "reference": "text",
+    "tracking_number": "text",
+    "service_level": "text",
+    "city": "text",
+    "cost": "bigint",
+    "currency": "text",
+    "shipped_at": "timestamptz",
+    "estimated_delivery": "date",
+}
 _SELL = f"""
     INSERT INTO shipping_simulatedlabel ({", ".join(_COLUMNS)})
-    VALUES ({", ".join("%b" for _ in _COLUMNS)})
+    SELECT {", ".join(f"%b::{kind}" for kind in _COLUMNS.values())} FROM {UNFLUSHED}
     ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING {", ".join(_COLUMNS)}
 """
 

@@ -11,7 +11,7 @@ from pytest_django.fixtures import Settings
 
 from ecommerce import simulation
 from ecommerce.messaging.database import connect
-from ecommerce.simulation import Provider
+from ecommerce.simulation import UNFLUSHED, Provider
 from ecommerce.values import Money
 from payments.gateways import (
     DECLINED,
@@ -194,3 +194,18 @@ def test_nobody_looks_in_production(settings: Settings) -> None:
     settings.PRODUCTION = True
 
     assert isinstance(charge(), Captured)
+
+
+# Their books
+
+
+def test_only_the_commit_of_the_books_does_not_wait_for_the_disk() -> None:
+    ask = "SELECT current_setting('synchronous_commit')"
+    with connect("default") as conn:
+        conn.execute("SELECT set_config('synchronous_commit', 'on', false)")
+        with conn.transaction():
+            conn.execute(f"SELECT 1 FROM {UNFLUSHED}")
+
+            assert conn.execute(ask).fetchone() == ("off",)
+
+        assert conn.execute(ask).fetchone() == ("on",)

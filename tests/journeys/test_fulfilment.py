@@ -17,8 +17,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def today(shop: Shop) -> tuple[int, float, int]:
-    """Orders, revenue and cancelled orders of the day."""
-    (day,) = shop.get("/api/analytics/sales/daily")["items"]
+    """Orders, revenue and cancelled orders of the day; it comes up with its first order."""
+    (day,) = until(lambda: shop.get("/api/analytics/sales/daily")["items"])
     return day["totalOrders"], day["totalRevenue"], day["cancelledOrders"]
 
 
