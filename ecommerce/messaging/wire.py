@@ -24,7 +24,7 @@ from psycopg import abc
 from psycopg.abc import QueryNoTemplate
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from .arrays import ELEMENTS, Array, packed
@@ -143,10 +143,12 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
             data, form = self._dumped(value, kind)
             sent.values.append(data)
             sent.formats.append(form)
-        if self._queue is None:
-            self._exchange([sent])
-        else:
+        if self._queue is not None:
             self._queue.append(sent)
+        elif name := self._plans.get(sent.query):
+            self._ask(name, sent)
+        else:
+            self._exchange([sent])
         return sent.answer
 
     @contextmanager
@@ -187,6 +189,18 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         (found,) = self._transformer.dump_sequence((value,), (PyFormat.BINARY,))
         (form,) = self._transformer.formats or (BINARY,)
         return None if found is None else bytes(found), int(form)
+
+    def _ask(self, name: bytes, sent: Sent) -> None:
+        """Have one prepared statement answered by a single call of libpq's. It lets go of Python's
+        lock once; an exchange does so at every step, and another thread takes it each time."""
+        with self.lock:
+            values: Sequence[Any] = sent.values  # psycopg's types forget that None is NULL
+            result = self.pgconn.exec_prepared(name, values, sent.formats, BINARY)
+        if self.pgconn.status == ConnStatus.BAD:
+            raise psycopg.OperationalError(self.pgconn.get_error_message())
+        if result.status not in FINE:
+            raise error_from_result(result)
+        sent.answer.take(result, self._transformer)
 
     def _exchange(self, queue: Sequence[Sent | None]) -> None:
         with self.lock:

@@ -258,6 +258,28 @@ def test_one_that_is_cut_off_while_it_waits_is_closed_and_says_so(conn: Connecti
         assert conn.closed
 
 
+def test_one_that_is_cut_off_in_a_prepared_statement_is_closed_and_says_so(
+    conn: Connection,
+) -> None:
+    sleep = "SELECT pg_sleep(%b::float8)"
+    conn.execute(sleep, (0.0,))
+
+    with once_it_sleeps(conn, "SELECT pg_terminate_backend(%b::int)"):
+        with pytest.raises(psycopg.OperationalError, match="terminating connection"):
+            conn.execute(sleep, (60.0,))
+        assert conn.closed
+
+
+def test_a_prepared_statement_that_is_refused_can_be_sent_again(conn: Connection) -> None:
+    divide = "SELECT 6 / %b::int"
+    conn.execute(divide, (1,))
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        conn.execute(divide, (0,))
+
+    assert conn.execute(divide, (2,)).fetchone() == (3,)
+
+
 def test_one_that_a_signal_interrupts_is_closed_for_nobody_knows_what_will_come(
     conn: Connection,
 ) -> None:
