@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.core.servers.basehttp import ServerHandler
+from django.core.servers.basehttp import ServerHandler, WSGIRequestHandler
 from django.db import connections
 from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
@@ -103,6 +103,18 @@ def _nothing_left_open() -> Iterator[None]:
     close_pools()
     for provider in providers():
         provider.forget()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _test_server() -> Iterator[None]:
+    """Django's live server as a server should be; one of them serves all tests of a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        # It sends an answer in two pieces, and the second would wait 40 ms for the first one's
+        # acknowledgement.
+        patch.setattr(WSGIRequestHandler, "disable_nagle_algorithm", True)
+        # Without an address for media files it looks for every address in the working directory.
+        patch.setattr(django_settings, "MEDIA_URL", "/media/")
+        yield
 
 
 @pytest.fixture(autouse=True)

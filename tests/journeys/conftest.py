@@ -14,7 +14,6 @@ import httpx
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
-from django.core.servers.basehttp import WSGIRequestHandler
 from pytest_django.fixtures import Settings
 from pytest_django.live_server_helper import LiveServer
 
@@ -69,18 +68,6 @@ def _audited(form: str, failures_of: set[str]) -> Iterator[None]:
         wakeup.close()
         database.close_pools()
         tenants.forget()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _test_server() -> Iterator[None]:
-    """Django's test server as a server should be."""
-    with pytest.MonkeyPatch.context() as patch:
-        # It sends an answer in two pieces, and the second would wait 40 ms for the first one's
-        # acknowledgement.
-        patch.setattr(WSGIRequestHandler, "disable_nagle_algorithm", True)
-        # Without an address for media files it looks for every address in the working directory.
-        patch.setattr(django_settings, "MEDIA_URL", "/media/")
-        yield
 
 
 @pytest.fixture
