@@ -26,7 +26,7 @@ from tests.messaging.letters import (
     states,
     trail,
 )
-from tests.messaging.steps import PATIENCE, Altered, Puppet, counts, fetch, until
+from tests.messaging.steps import PATIENCE, Altered, Puppet, counts, until, waiting
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -56,11 +56,6 @@ def retry_as(name: str, letter: DeadLetter) -> int:
         connections.close_all()
 
 
-def somebody_waits() -> bool:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    return fetch("analytics", query) != [(0,)]
-
-
 def two_operators(
     worker: Puppet, faults: Faults, monkeypatch: pytest.MonkeyPatch, *, locking: bool
 ) -> int:
@@ -77,7 +72,7 @@ def two_operators(
         second = threads.submit(retry_as, "slow", letter)
         assert slow.chosen.wait(PATIENCE)
         first = threads.submit(retry_as, "quick", letter)
-        until(lambda: first.done() or somebody_waits())
+        until(lambda: waiting("analytics") if locking else first.done())
         run_all(worker)
         slow.go_on.set()
         assert first.result(PATIENCE) + second.result(PATIENCE) == (1 if locking else 2)
@@ -117,7 +112,7 @@ def two_workers(connection: Callable[[], Connection], guards: dict[str, str]) ->
         sent = redrive.send_due(first, service("payments"))
         asked = threads.submit(redrive.send_due, second, service("payments"))  # type: ignore[arg-type]
         if guards:
-            until(somebody_waits)
+            until(lambda: waiting("payments"))
         else:
             assert asked.result(PATIENCE) == 0
         fetched = sent
