@@ -131,36 +131,36 @@ TROUBLES = Provider(
 _CHARGE = f"""
     INSERT INTO payments_simulatedcharge AS charge
         (key, amount, currency, method, state, transaction_id, code, refund_id, calls)
-    SELECT %(key)s, %(amount)s, %(currency)s, %(method)s,
-           CASE WHEN %(failures)s = 0 THEN %(verdict)s ELSE 'pending' END,
-           %(transaction_id)s, %(code)s, '', 1
+    SELECT %(key)b::text, %(amount)b::bigint, %(currency)b::text, %(method)b::text,
+           CASE WHEN %(failures)b::int = 0 THEN %(verdict)b::text ELSE 'pending' END,
+           %(transaction_id)b::text, %(code)b::text, '', 1
     FROM {UNFLUSHED}
     ON CONFLICT (key) DO UPDATE SET
         calls = charge.calls + 1,
-        state = CASE WHEN charge.state = 'pending' AND charge.calls >= %(failures)s
-                     THEN %(verdict)s ELSE charge.state END
+        state = CASE WHEN charge.state = 'pending' AND charge.calls >= %(failures)b::int
+                     THEN %(verdict)b::text ELSE charge.state END
     RETURNING amount, currency, state, transaction_id, code, calls
 """
 _VOID = """
     INSERT INTO payments_simulatedcharge AS charge
         (key, amount, currency, method, state, transaction_id, code, refund_id, calls)
-    VALUES (%(key)s, %(amount)s, %(currency)s, '', 'voided', %(transaction_id)s, '', '', 0)
+    VALUES (%(key)b, %(amount)b, %(currency)b, '', 'voided', %(transaction_id)b, '', '', 0)
     ON CONFLICT (key) DO UPDATE SET
-        refund_key = CASE charge.state WHEN 'captured' THEN %(refund_key)s ELSE charge.refund_key END,
-        refund_id = CASE charge.state WHEN 'captured' THEN %(refund_id)s ELSE charge.refund_id END,
+        refund_key = CASE charge.state WHEN 'captured' THEN %(refund_key)b ELSE charge.refund_key END,
+        refund_id = CASE charge.state WHEN 'captured' THEN %(refund_id)b ELSE charge.refund_id END,
         state = CASE charge.state WHEN 'captured' THEN 'refunded' WHEN 'pending' THEN 'voided'
                                   ELSE charge.state END
     RETURNING state, transaction_id, refund_id
 """
 _REFUND = """
     UPDATE payments_simulatedcharge
-    SET state = 'refunded', refund_key = %(key)s, refund_id = %(refund_id)s
-    WHERE transaction_id = %(transaction_id)s AND amount = %(amount)s AND currency = %(currency)s
-      AND (state = 'captured' OR (state = 'refunded' AND refund_key = %(key)s))
+    SET state = 'refunded', refund_key = %(key)b, refund_id = %(refund_id)b
+    WHERE transaction_id = %(transaction_id)b AND amount = %(amount)b AND currency = %(currency)b
+      AND (state = 'captured' OR (state = 'refunded' AND refund_key = %(key)b))
     RETURNING refund_id
 """
 _LOOK_UP = """
-    SELECT state, transaction_id, code FROM payments_simulatedcharge WHERE key = %(key)s
+    SELECT state, transaction_id, code FROM payments_simulatedcharge WHERE key = %(key)b
 """
 
 

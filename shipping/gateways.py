@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date, datetime, timedelta
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
 import psycopg
@@ -118,21 +118,27 @@ TROUBLES = Provider(
     },
 )
 
-_COLUMNS = {
-    "key": "text",
-    "reference": "text",
-    "tracking_number": "text",
-    "service_level": "text",
-    "city": "text",
-    "cost": "bigint",
-    "currency": "text",
-    "shipped_at": "timestamptz",
-    "estimated_delivery": "date",
-}
+
+class Sold(NamedTuple):
+    """What the books say of a label: columns of SimulatedLabel."""
+
+    key: str
+    reference: str
+    tracking_number: str
+    service_level: str
+    city: str
+    cost: int
+    currency: str
+    shipped_at: datetime
+    estimated_delivery: date
+
+
 _SELL = f"""
-    INSERT INTO shipping_simulatedlabel ({", ".join(_COLUMNS)})
-    SELECT {", ".join(f"%b::{kind}" for kind in _COLUMNS.values())} FROM {UNFLUSHED}
-    ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING {", ".join(_COLUMNS)}
+    INSERT INTO shipping_simulatedlabel ({", ".join(Sold._fields)})
+    SELECT %b::text, %b::text, %b::text, %b::text, %b::text, %b::bigint, %b::text, %b::timestamptz,
+           %b::date
+    FROM {UNFLUSHED}
+    ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING {", ".join(Sold._fields)}
 """
 
 
@@ -198,10 +204,10 @@ class SimulatedCarrier:
             return Whereabouts(status="Exception", at=arrival, location="Address not found")
         return Whereabouts(status="Delivered", at=arrival, location=label.city)
 
-    def _sell(self, request: LabelRequest, city: str) -> SimulatedLabel:
+    def _sell(self, request: LabelRequest, city: str) -> Sold:
         level = request.service_level
         days = self.DAYS[level] if request.address else 1
-        label = SimulatedLabel(
+        label = Sold(
             key=request.key,
             reference=request.reference,
             tracking_number=_tracking_number(request.key),
@@ -214,10 +220,11 @@ class SimulatedCarrier:
         )
         try:
             with connection(router.db_for_write(SimulatedLabel)) as books:
-                row = books.execute(_SELL, [getattr(label, c) for c in _COLUMNS]).fetchone()
+                row = books.execute(_SELL, label).fetchone()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise CarrierUnavailable(str(error)) from error
-        return SimulatedLabel(**dict(zip(_COLUMNS, row or (), strict=True)))
+        assert row is not None
+        return Sold(*row)
 
 
 def _reach() -> None:

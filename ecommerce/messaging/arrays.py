@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
 import psycopg
 
+MISFITS = (struct.error, TypeError, AttributeError, UnicodeError)
+"""What is raised for a value that does not belong in an array of its type."""
 NULL = struct.pack("!i", -1)
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 """From where PostgreSQL counts microseconds."""
@@ -47,7 +51,9 @@ def microseconds(span: timedelta) -> int:
     return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
 
 
+@lru_cache(256)
 def _instant(value: datetime) -> bytes:
+    """Most rows of a statement have the same times."""
     return _int8(microseconds(value - EPOCH))
 
 
@@ -65,6 +71,16 @@ ELEMENTS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
     "uuid[]": (2950, attrgetter("bytes")),
 }
 """The number of each element's type, in pg_type, and what it is on the wire."""
+SAME_LENGTH = {
+    kind: _length(size)
+    for size, kinds in {
+        4: ("int[]", "integer[]"),
+        8: ("bigint[]", "timestamp with time zone[]", "timestamptz[]"),
+        16: ("uuid[]",),
+    }.items()
+    for kind in kinds
+}
+"""How the length of an element is written, where all of a type are equally long."""
 
 
 def packed(values: Array) -> bytes:
@@ -72,14 +88,18 @@ def packed(values: Array) -> bytes:
     number, encode = ELEMENTS[values.kind]
     if not values:
         return struct.pack("!iiI", 0, 0, number)
-    parts = [_head(1, 1, number, len(values), 1)]
+    head = _head(1, 1, number, len(values), 1)
+    if length := SAME_LENGTH.get(values.kind):
+        with suppress(*MISFITS):  # one of them is NULL, or does not belong there
+            return head + length + length.join(map(encode, values))
+    parts = [head]
     for value in values:
         if value is None:
             parts.append(NULL)
             continue
         try:
             data = encode(value)
-        except (struct.error, TypeError, AttributeError, UnicodeError) as error:
+        except MISFITS as error:
             raise psycopg.DataError(f"{value!r} cannot be in {values.kind}: {error}") from error
         parts += (_length(len(data)), data)
     return b"".join(parts)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar, TypeVar
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 import uuid_utils.compat
 from django.db import models
@@ -29,10 +31,33 @@ class Row(models.Model):
     class Meta:
         abstract = True
 
+    def __init__(self, *args: Any, **values: Any) -> None:
+        """As any model's, but that a new row of plain columns takes a third of the time: it needs
+        neither signals nor relations."""
+        plain, made = _defaults(type(self))
+        if args or not values.keys() <= plain.keys():
+            super().__init__(*args, **values)
+            return
+        columns = self.__dict__
+        columns["_state"] = models.base.ModelState()
+        columns.update(plain)
+        columns.update(values)
+        for name, default in made:
+            if name not in values:
+                columns[name] = default()
+
     @classmethod
     def key_columns(cls) -> tuple[str, ...]:
         """The key's columns, also when there is only one."""
         return (cls.key,) if isinstance(cls.key, str) else cls.key
+
+
+@cache
+def _defaults(model: type[Row]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]]]:
+    """What the columns of a new row hold, and what must be made anew for each row."""
+    fields = model._meta.concrete_fields
+    made = [(f.attname, f.default) for f in fields if f.has_default() and callable(f.default)]
+    return {f.attname: f.get_default() for f in fields}, made
 
 
 class Aggregate(Row):

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter, itemgetter
+from itertools import compress
+from operator import attrgetter, itemgetter, ne
 from typing import Any
 
 import msgspec
@@ -117,12 +118,11 @@ class Table:
     def changed(self, row: models.Model, fetched: Sequence[Any]) -> list[Column]:
         """The columns in which a row differs from what was fetched."""
         now = self.values(row)
-        if now == fetched:
-            return []
+        differing = compress(zip(self.columns, fetched, now, strict=True), map(ne, fetched, now))
         return [
             column
-            for column, before, after in zip(self.columns, fetched, now, strict=True)
-            if (before != after if not column.json else _json_differs(before, after))
+            for column, before, after in differing
+            if not column.json or _json_differs(before, after)
         ]
 
 

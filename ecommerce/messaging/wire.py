@@ -3,8 +3,8 @@
 psycopg finds out anew for each statement how to send its parameters, and makes a cursor for it: four
 times the CPU of what libpq needs, for statements that are the same all day. Here the text says it
 all. Placeholders are `%b`, whose type the server finds out, or `%b::bigint`; for a list the type must
-be named. Whatever else psycopg does, it still does: `transaction()`, notifications, COPY, and queries
-with names or `%s` in them.
+be named. `%(key)b` takes its value from a mapping, wherever it stands. Whatever else psycopg does, it
+still does: `transaction()`, notifications, COPY, and queries with `%s` in them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FINE = {
     CHUNK,
 }
 PLACEHOLDER = re.compile(
-    r"%(?:%|b(?:::((?:timestamp with time zone|double precision|\w+)(?:\[\])?))?)"
+    r"%(?:%|(?:\((\w+)\))?b(?:::((?:timestamp with time zone|double precision|\w+)(?:\[\])?))?)"
 )
 PSYCOPGS = re.compile(r"%[(s]")
 TEXTS = {None, "text", "varchar"}
@@ -133,13 +133,14 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         What is not sent again in these words need not be prepared.
         """
         compiled = _compiled(query, params=bool(params)) if isinstance(query, str) else None
-        if compiled is None or isinstance(params, Mapping):
+        if compiled is None:
             if self._queue is not None:
                 raise psycopg.ProgrammingError(f"only `%b` can stand in a pipeline: {query!r}")
             return super().execute(query, params, prepare=prepare)  # type: ignore[return-value]
-        text, kinds = compiled
+        text, names, kinds = compiled
+        values = [params[name] for name in names] if isinstance(params, Mapping) else params or ()
         sent = Sent(str(query) if prepare else "", text, [], [], Answer())
-        for value, kind in zip(params or (), kinds, strict=True):
+        for value, kind in zip(values, kinds, strict=True):
             data, form = self._dumped(value, kind)
             sent.values.append(data)
             sent.formats.append(form)
@@ -273,18 +274,24 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
 
 @lru_cache(4096)
-def _compiled(query: str, *, params: bool) -> tuple[bytes, tuple[str | None, ...]] | None:
-    """A statement as the server reads it, and the types its placeholders name; None for one that is
-    psycopg's own."""
+def _compiled(
+    query: str, *, params: bool
+) -> tuple[bytes, tuple[str, ...], tuple[str | None, ...]] | None:
+    """A statement as the server reads it, the names of its placeholders, empty where they have none,
+    and the types that they name; None for one that is psycopg's own."""
     if not params:
-        return query.encode(), ()
+        return query.encode(), (), ()
+    names: list[str] = []
     kinds: list[str | None] = []
 
     def number(found: re.Match[str]) -> str:
         if found[0] == "%%":
             return "%"
-        kinds.append(found[1])
-        return f"${len(kinds)}" + found[0].removeprefix("%b")
+        name, kind = found[1] or "", found[2]
+        if not name or name not in names:
+            names.append(name)
+            kinds.append(kind)
+        return f"${names.index(name) + 1 if name else len(names)}" + (f"::{kind}" if kind else "")
 
     text = PLACEHOLDER.sub(number, query)
-    return None if PSYCOPGS.search(text) else (text.encode(), tuple(kinds))
+    return None if PSYCOPGS.search(text) else (text.encode(), tuple(names), tuple(kinds))

@@ -102,12 +102,23 @@ def test_a_nul_is_refused_and_never_cut_off(kind: str, conn: Connection) -> None
         conn.execute(f"SELECT %b::{kind}", ("1\x002",))
 
 
+def test_a_named_value_goes_wherever_its_name_stands(conn: Connection) -> None:
+    query = "SELECT %(much)b::int + %(little)b::int, %(much)b::int"
+
+    alone = conn.execute(query, {"little": 2, "much": 40})
+    with conn.pipeline():
+        together = conn.execute(query, {"little": 2, "much": 60})
+
+    assert [alone.fetchone(), together.fetchone()] == [(42, 40), (62, 60)]
+    with pytest.raises(KeyError, match="little"):
+        conn.execute(query, {"much": 40})
+
+
 def test_what_only_psycopg_knows_is_left_to_it(conn: Connection) -> None:
     note(conn, 1)
     query = sql.SQL("SELECT what FROM {} WHERE number = %s").format(sql.Identifier("noted"))
 
     assert conn.execute(query, (1,)).fetchone() == ("x",)
-    assert conn.execute("SELECT %(number)b::int", {"number": 5}).fetchone() == (5,)
     assert list(conn.cursor().execute("SELECT %s", ("x",))) == [("x",)]
     with conn.cursor().copy("COPY noted TO STDOUT") as copy:
         assert list(copy.rows()) == [("1", "x")]
