@@ -29,7 +29,7 @@ COLUMNS = (
 
 def measure(server: Server, options: Options) -> list[Table]:
     """Platform and twin with 1, 2 and 4 processes."""
-    expected = workload.mix(options.sized(2000, 30))
+    expected = workload.mix(options.sized(6000, 30))
     placed = runs.place(server, expected)
     rows: list[tuple[str, ...]] = []
     with tempfile.TemporaryDirectory() as scratch:
