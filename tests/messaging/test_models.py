@@ -42,7 +42,8 @@ def test_what_is_made_anew_is_nobody_elses() -> None:
 
 def test_a_name_that_is_no_column_is_left_to_django() -> None:
     order = Order(order_id="o1")
+    unknown: dict[str, object] = {"colour": "red"}
 
     assert Order(pk=order.id, order_id="o1") == order
     with pytest.raises(TypeError, match="colour"):
-        Order(**{"colour": "red"})
+        Order(**unknown)
