@@ -72,15 +72,15 @@ ELEMENTS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
 }
 """The number of each element's type, in pg_type, and what it is on the wire."""
 SAME_LENGTH = {
-    kind: _length(size)
-    for size, kinds in {
-        4: ("int[]", "integer[]"),
-        8: ("bigint[]", "timestamp with time zone[]", "timestamptz[]"),
-        16: ("uuid[]",),
-    }.items()
-    for kind in kinds
+    "bigint[]": _length(8),
+    "int[]": _length(4),
+    "integer[]": _length(4),
+    "timestamp with time zone[]": _length(8),
+    "timestamptz[]": _length(8),
+    "uuid[]": _length(16),
 }
-"""How the length of an element is written, where all of a type are equally long."""
+"""How the length of an element is written, where all of a type are equally long and NULL, when it is
+encoded, raises. A boolean would take it for false."""
 
 
 def packed(values: Array) -> bytes:

@@ -15,7 +15,8 @@ ROWS = [model for model in apps.get_models() if issubclass(model, Row)]
 
 def contents(row: Row) -> dict[str, object]:
     """What a row holds. Of what is made anew for each, such as its id, only the type can be equal."""
-    made = {f.attname for f in row._meta.concrete_fields if callable(f.default)}
+    fields = row._meta.concrete_fields
+    made = {f.attname for f in fields if f.has_default() and callable(f.default)}
     found = {name: value for name, value in vars(row).items() if name != "_state"}
     return {name: type(value) if name in made else value for name, value in found.items()}
 
