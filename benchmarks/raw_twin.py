@@ -27,7 +27,7 @@ import msgspec
 import psycopg
 
 from .changes import CHANGES, PROVIDERS, SERVICES, Change, New, Shared
-from .recording import Recording, Sent, Table
+from .recording import Column, Recording, Sent, Table
 
 BATCH = 200
 """Orders in a batch."""
@@ -213,21 +213,22 @@ def _with(table: Table, row: tuple[Any, ...], values: dict[str, Any]) -> tuple[A
 def _insert(table: Table, rows: Sequence[tuple[Any, ...]]) -> Statement:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     written = ", ".join(f'u."{c.name}"' + ("::jsonb" if c.json else "") for c in table.columns)
-    arrays = ", ".join(f"%b::{column.array}" for column in table.columns)
-    sql = f"INSERT INTO {table.name} ({names}) SELECT {written} FROM unnest({arrays}) AS u({names})"
+    sql = f"INSERT INTO {table.name} ({names}) SELECT {written} FROM {_unnested(table.columns)}"
     return sql, [list(values) for values in zip(*rows, strict=True)]
 
 
 def _update(table: Table, rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> Statement:
     columns = [table.columns[table.place[name]] for name in ("id", *names)]
-    listed = ", ".join(f'"{column.name}"' for column in columns)
-    arrays = ", ".join(f"%b::{column.array}" for column in columns)
     changed = ", ".join(
         f'"{c.name}" = u."{c.name}"' + ("::jsonb" if c.json else "") for c in columns[1:]
     )
-    sql = f"""UPDATE {table.name} t SET {changed} FROM unnest({arrays}) AS u({listed})
-              WHERE t.id = u.id"""
+    sql = f"UPDATE {table.name} t SET {changed} FROM {_unnested(columns)} WHERE t.id = u.id"
     return sql, [[table.of(row, column.name) for row in rows] for column in columns]
+
+
+def _unnested(columns: Sequence[Column]) -> str:
+    chosen = ", ".join(f'unnest(%b::{c.array}) AS "{c.name}"' for c in columns)
+    return f"(SELECT {chosen}) AS u"
 
 
 @contextmanager

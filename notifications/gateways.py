@@ -86,7 +86,8 @@ def provider(channel: Channel) -> Provider:
 
 _KEEP = """
     INSERT INTO notifications_mail (channel, key, recipient, subject, text, html)
-    SELECT %b::text, u.* FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[]) AS u
+    SELECT %b::text, unnest(%b::text[]), unnest(%b::text[]), unnest(%b::text[]), unnest(%b::text[]),
+        unnest(%b::text[])
     ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING key, id
 """
 

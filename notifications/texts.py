@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple, Never
 
+import msgspec
 from django.utils.dateformat import format as format_date
-from django.utils.safestring import SafeString
 from jinja2 import ChainableUndefined, FileSystemLoader, TemplateNotFound, TemplateSyntaxError
 from jinja2 import Template as Compiled
 from jinja2 import nodes as n
@@ -55,6 +54,14 @@ class Unrenderable(Exception):
 
 
 class _Engine(ImmutableSandboxedEnvironment):
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What a value holds is there to be read; the sandbox judges all else, which takes it long."""
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        if isinstance(obj, msgspec.Struct) and attribute in obj.__struct_fields__:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
     def unsafe_undefined(self, obj: object, attribute: str) -> Never:
         raise SecurityError(f"{attribute!r} is out of reach for templates")
 
@@ -63,28 +70,29 @@ def _date(value: date | datetime, pattern: str = "") -> str:
     """A day as `1 March 2026`, or by Django's letters; in the UTC offset that it came with."""
     if not value:
         return ""
-    return format_date(value, pattern) if pattern else f"{value.day} {value:%B %Y}"
+    if not pattern:
+        return f"{value.day} {value:%B %Y}"
+    # Instants that are equal can be of different days.
+    return format_date(value, pattern) if isinstance(value, datetime) else _day(value, pattern)
 
 
-def _escaped(value: Any) -> Any:
-    return value if hasattr(value, "__html__") else SafeString(escape(str(value)))
+_day = lru_cache(maxsize=256)(format_date)
 
 
-def _engine(**options: Any) -> _Engine:
+def _engine(*, autoescape: bool) -> _Engine:
     engine = _Engine(
         loader=FileSystemLoader(_FILES),
         auto_reload=False,
         undefined=ChainableUndefined,
-        **options,
+        autoescape=autoescape,
     )
     engine.globals.clear()  # they would be copied for each text, and nothing in it may call them
     engine.filters = {name: FILTERS[name] for name in _FILTERS} | {"date": _date}
     return engine
 
 
-_PLAIN = _engine()
-# Quotes become what the pages make of them, not what Jinja2 would.
-_HTML = _engine(autoescape=True, finalize=_escaped)
+_PLAIN = _engine(autoescape=False)
+_HTML = _engine(autoescape=True)
 
 
 def render(template_id: str, own: Template | None, values: Mapping[str, Any]) -> Texts:
@@ -159,6 +167,8 @@ def _own(part: str, source: str) -> Compiled:
     ):
         for node in tree.find_all(kinds):
             raise TemplateSyntaxError(f"{refusal} in a text", node.lineno)
+    for node in tree.find_all(n.EvalContextModifier):
+        node.options = []  # nobody switches the escaping off
     for loop in tree.find_all(n.For):
         if loop.find(n.For):
             raise TemplateSyntaxError("no loop can be in another", loop.lineno)

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -136,7 +136,7 @@ class Work:
         """Sort what a handler returned into rows, messages, effects and timers."""
         if results is None:
             return
-        for result in results if isinstance(results, Iterable) else (results,):
+        for result in (results,) if isinstance(results, (Message, Row, Later)) else results:
             if isinstance(result, Row):
                 if result._meta.app_label != self.service or handler.kind == "performs":
                     raise WiringError(f"{handler.name} may not add {type(result).__name__} rows")

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
-from .arrays import by_column
+from .arrays import by_column, unnested
 from .context import Context
 from .database import Connection
 from .messages import Contract, Message, contract_of, decode, encode, partition_of
@@ -41,19 +41,18 @@ ENVELOPE = (
     "actor",
     "traceparent",
 )
-ENVELOPE_KINDS = [
-    {
-        "message_id": "uuid[]",
-        "correlation_id": "uuid[]",
-        "cause_id": "uuid[]",
-        "partition": "int[]",
-        "contract": "int[]",
-    }.get(column, "text[]")
-    for column in ENVELOPE
-]
-ENVELOPE_ARRAYS = ", ".join(f"%b::{kind}" for kind in ENVELOPE_KINDS)
+ENVELOPE_KINDS = dict.fromkeys(ENVELOPE, "text[]") | {
+    "message_id": "uuid[]",
+    "correlation_id": "uuid[]",
+    "cause_id": "uuid[]",
+    "partition": "int[]",
+    "contract": "int[]",
+}
+PLACED = {"ordinal": "int[]", "place": "int[]"}
+"""What `append` gives each message besides: which of its stream it is, and its place among all."""
 Appended = tuple[str, int, int]
 """A log, and the first and last position of messages that a commit appended without a gap."""
+PARTITIONS: int = settings.MESSAGING_PARTITIONS  # a lookup there takes longer than all else here
 NOWHERE = 2**63 - 1
 """Stands for the position of a partition that the reader does not hold."""
 
@@ -135,7 +134,7 @@ def outgoing(message: Message, cause: Context) -> Outgoing:
     """Give a message its id and its cause."""
     contract = contract_of(message)
     stream = contract.stream_of(message)
-    partition = partition_of(cause.tenant, stream, settings.MESSAGING_PARTITIONS)
+    partition = partition_of(cause.tenant, stream, PARTITIONS)
     return Outgoing(message, contract, cause, uuid7(), stream, partition)
 
 
@@ -147,15 +146,14 @@ def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> Statement:
     """
     log = tables.log._meta.db_table
     order: dict[tuple[str, str], int] = {}
-    ordinals: list[int | None] = []
-    for item in messages:
+    rows = []
+    for place, item in enumerate(messages):
+        ordinal = None
         if item.contract.kind == "event":
             stream = (item.cause.tenant, item.stream)
-            order[stream] = order.get(stream, 0) + 1
-            ordinals.append(order[stream])
-        else:
-            ordinals.append(None)
-    names = ", ".join(ENVELOPE)
+            ordinal = order[stream] = order.get(stream, 0) + 1
+        rows.append((*item.envelope(), ordinal, place))
+    names, columns = ", ".join(ENVELOPE), ENVELOPE_KINDS | PLACED
     sql = f"""
         WITH writer AS MATERIALIZED (
             SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))
@@ -164,10 +162,8 @@ def append(tables: ServiceTables, messages: Sequence[Outgoing]) -> Statement:
         SELECT {names}, (SELECT messaging_now()), CASE WHEN ordinal IS NOT NULL THEN ordinal + coalesce(
             (SELECT max(o.version) FROM "{log}" o WHERE o.tenant = u.tenant AND o.stream = u.stream), 0
         ) END
-        FROM writer, unnest({ENVELOPE_ARRAYS}, %b::int[]) WITH ORDINALITY AS u({names}, ordinal, place)
-        ORDER BY place RETURNING position"""
-    rows = [(*m.envelope(), ordinal) for m, ordinal in zip(messages, ordinals, strict=True)]
-    return sql, [log, *by_column([*ENVELOPE_KINDS, "int[]"], rows)]
+        FROM writer, {unnested(columns.items())} ORDER BY place RETURNING position"""
+    return sql, [log, *by_column(columns.values(), rows)]
 
 
 def insert_with_due_time(
@@ -178,16 +174,15 @@ def insert_with_due_time(
     `extra` names the table's further columns with their types; each row brings their values. Nothing
     becomes due before it is written: whoever looks for what is due relies on that.
     """
-    names = ", ".join((*ENVELOPE, *extra))
-    kinds = [f"{kind}[]" for kind in extra.values()]
-    arrays = ", ".join(f"%b::{kind}" for kind in kinds)
+    columns = ENVELOPE_KINDS | {name: f"{kind}[]" for name, kind in extra.items()}
+    names = ", ".join(columns)
     chosen = names.replace("due_at", "greatest(due_at, now)")
     sql = f"""
         INSERT INTO "{table}" ({names})
-        SELECT {chosen} FROM unnest({ENVELOPE_ARRAYS}, {arrays}) AS u({names}),
+        SELECT {chosen} FROM {unnested(columns.items())},
             (SELECT messaging_now() OFFSET 0) AS clock(now)"""
     values = [(*envelope, *more) for envelope, more in rows]
-    return sql, by_column([*ENVELOPE_KINDS, *kinds], values)
+    return sql, by_column(columns.values(), values)
 
 
 def horizons(conn: Connection, logs: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:

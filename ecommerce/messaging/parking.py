@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from . import burial
-from .arrays import by_column, microseconds
+from .arrays import by_column, microseconds, unnested
 from .burial import DESK
 from .database import Connection
 from .delivery import Delivery
@@ -204,7 +204,7 @@ def _log(
     tables: ServiceTables, deliveries: Sequence[Delivery], now: datetime, worker: str
 ) -> Statement:
     log = table(tables.delivery)
-    kinds = [log.by_name[name].array for name in LOGGED]
+    kinds = {name: log.by_name[name].array for name in LOGGED}
     rows = [
         (
             d.stored.message_id,
@@ -219,8 +219,7 @@ def _log(
         for d in deliveries
     ]
     names = ", ".join(LOGGED)
-    arrays = ", ".join(f"%b::{kind}" for kind in kinds)
     sql = f"""
         INSERT INTO {log.name} ({names}, worker, delivered_at)
-        SELECT {names}, %b::text, %b::timestamptz FROM unnest({arrays}) AS u({names})"""
-    return sql, [worker, now, *by_column(kinds, rows)]
+        SELECT {names}, %b::text, %b::timestamptz FROM {unnested(kinds.items())}"""
+    return sql, [worker, now, *by_column(kinds.values(), rows)]

@@ -14,9 +14,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .arrays import by_column
+from .arrays import by_column, unnested
 from .database import Connection
-from .log import ENVELOPE, ENVELOPE_ARRAYS, ENVELOPE_KINDS, horizons
+from .log import ENVELOPE, ENVELOPE_KINDS, horizons
 from .registry import handlers
 from .services import ServiceConfig
 from .transactions import transaction
@@ -106,14 +106,12 @@ def store(conn: Connection, target: ServiceConfig, source: str, rows: Copied, re
         )
         if not rows:
             return
-        kinds = ["bigint[]", "timestamptz[]", *ENVELOPE_KINDS]
-        positions, recorded, *envelopes = by_column(kinds, rows)
+        columns = {"source_position": "bigint[]", "recorded_at": "timestamptz[]"} | ENVELOPE_KINDS
         conn.execute("SELECT pg_advisory_xact_lock_shared(messaging_log_key(%b::text))", (inbox,))
         conn.execute(
             f"""INSERT INTO "{inbox}" ({COLUMNS}, source_position, recorded_at, source)
                 SELECT {COLUMNS}, source_position, recorded_at, %b::text
-                FROM unnest({ENVELOPE_ARRAYS}, %b::bigint[], %b::timestamptz[])
-                    WITH ORDINALITY AS u({COLUMNS}, source_position, recorded_at, place)
-                ORDER BY place ON CONFLICT (message_id) DO NOTHING""",
-            (source, *envelopes, positions, recorded),
+                FROM {unnested(columns.items())}
+                ORDER BY source_position ON CONFLICT (message_id) DO NOTHING""",
+            (source, *by_column(columns.values(), rows)),
         )

@@ -18,8 +18,9 @@ from typing import Any
 
 import msgspec
 from django.db import connections, models
+from django.db.models.query_utils import DeferredAttribute
 
-from .arrays import array
+from .arrays import array, unnested
 from .errors import NotFound, WiringError
 from .models import ReadModel, Row
 from .registry import Handler, Load, Rows
@@ -55,11 +56,17 @@ class Table:
     def __init__(self, model: type[models.Model]) -> None:
         self.model = model
         self.name = f'"{model._meta.db_table}"'
-        self.columns = [_column(field) for field in model._meta.concrete_fields]
+        columns = [_column(field) for field in model._meta.concrete_fields]
+        self._plain = [column for column in columns if not column.json]
+        self._json = [column for column in columns if column.json]
+        self.columns = self._plain + self._json
         self.by_name = {column.name: column for column in self.columns}
         self.values = attrgetter(*(column.attname for column in self.columns))
-        self._attnames = [column.attname for column in self.columns]
-        self._json = [column.attname for column in self.columns if column.json]
+        self._attnames = [column.attname for column in self._plain]
+        self._plain_values = attrgetter(*self._attnames)
+        for field in model._meta.concrete_fields:
+            if self.by_name[str(field.column)].json:
+                setattr(model, field.attname, _Undecoded(field))
         names = [column.name for column in self.columns]
         key = ("tenant", *model.key_columns()) if issubclass(model, Row) else ("id", "id")
         self.key: Callable[[Sequence[Any]], Key] = itemgetter(*map(names.index, key))
@@ -72,21 +79,14 @@ class Table:
         """The statement that adds rows given as tuples of these columns' values."""
         names = ", ".join(f'"{column.name}"' for column in columns)
         written = ", ".join(column.write for column in columns)
-        sql = (
-            f"INSERT INTO {self.name} ({names}) SELECT {written} "
-            f"FROM unnest({_arrays(columns)}) AS u({names})"
-        )
+        sql = f"INSERT INTO {self.name} ({names}) SELECT {written} FROM {_unnested(columns)}"
         return sql, _transposed(rows, columns)
 
     def update(self, rows: Sequence[models.Model], changed: Sequence[Column]) -> Statement:
         """The statement that writes the changed columns of all rows, found by primary key."""
         columns = [self.by_name["id"], *changed]
-        names = ", ".join(f'"{column.name}"' for column in columns)
         written = ", ".join(f'"{column.name}" = {column.write}' for column in changed)
-        sql = (
-            f"UPDATE {self.name} t SET {written} "
-            f"FROM unnest({_arrays(columns)}) AS u({names}) WHERE t.id = u.id"
-        )
+        sql = f"UPDATE {self.name} t SET {written} FROM {_unnested(columns)} WHERE t.id = u.id"
         get = attrgetter(*(column.attname for column in columns))
         return sql, _transposed([get(row) for row in rows], columns)
 
@@ -94,36 +94,47 @@ class Table:
         """The statement that finds rows by tenant and key, locked in the order of the keys."""
         assert issubclass(self.model, Row)
         columns = [self.by_name[name] for name in ("tenant", *self.model.key_columns())]
-        names = ", ".join(f'"{column.name}"' for column in columns)
         found = " AND ".join(f't."{column.name}" = u."{column.name}"' for column in columns)
         order = ", ".join(f't."{column.name}"' for column in columns)
         sql = (
             f"SELECT {', '.join(column.read for column in self.columns)} FROM {self.name} t "
-            f"JOIN unnest({_arrays(columns)}) AS u({names}) ON {found} ORDER BY {order}"
+            f"JOIN {_unnested(columns)} ON {found} ORDER BY {order}"
         )
         return sql + (" FOR UPDATE OF t" if lock else ""), _transposed(keys, columns)
 
     def instance(self, values: Sequence[Any]) -> Any:
-        """A model instance for one fetched tuple."""
+        """A model instance for one fetched tuple; its JSON is decoded when somebody reads it."""
         row = self.model.__new__(self.model)
         fields = row.__dict__
-        fields.update(zip(self._attnames, values, strict=True))
-        for name in self._json:
-            if fields[name] is not None:
-                fields[name] = _decode_json(fields[name])
+        fields.update(zip(self._attnames, values, strict=False))
+        if self._json:
+            texts = values[len(self._plain) :]
+            fields["_undecoded"] = {c.attname: t for c, t in zip(self._json, texts, strict=True)}
         state = fields["_state"] = models.base.ModelState()
         state.adding = False
         return row
 
     def changed(self, row: models.Model, fetched: Sequence[Any]) -> list[Column]:
         """The columns in which a row differs from what was fetched."""
-        now = self.values(row)
-        differing = compress(zip(self.columns, fetched, now, strict=True), map(ne, fetched, now))
-        return [
-            column
-            for column, before, after in differing
-            if not column.json or _json_differs(before, after)
-        ]
+        differing = list(compress(self._plain, map(ne, fetched, self._plain_values(row))))
+        if self._json:
+            fields = row.__dict__
+            for column, before in zip(self._json, fetched[len(self._plain) :], strict=True):
+                if column.attname in fields and _json_differs(before, fields[column.attname]):
+                    differing.append(column)
+        return differing
+
+
+class _Undecoded(DeferredAttribute):
+    """A column of JSON that was fetched as text. Most handlers neither read nor change it."""
+
+    def __get__(self, row: models.Model | None, owner: type[models.Model] | None = None) -> Any:
+        name = self.field.attname
+        if row is None or name not in row.__dict__.get("_undecoded", ()):
+            return super().__get__(row, owner)
+        text = row.__dict__["_undecoded"][name]
+        value = row.__dict__[name] = None if text is None else _decode_json(text)
+        return value
 
 
 @cache
@@ -283,8 +294,8 @@ def _column(field: models.Field[Any, Any]) -> Column:
     )
 
 
-def _arrays(columns: Sequence[Column]) -> str:
-    return ", ".join(f"%b::{column.array}" for column in columns)
+def _unnested(columns: Sequence[Column]) -> str:
+    return unnested((column.name, column.array) for column in columns)
 
 
 def _transposed(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> list[list[Any]]:

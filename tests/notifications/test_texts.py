@@ -76,7 +76,7 @@ def test_only_html_is_escaped() -> None:
     assert "Hello Ada & <Co>," in texts.text
     assert '2 x Widget "5 < 6" at 19.99 USD: 39.98 USD' in texts.text
     assert "Hello Ada &amp; &lt;Co&gt;," in texts.html
-    assert "Widget &quot;5 &lt; 6&quot;" in texts.html
+    assert "Widget &#34;5 &lt; 6&#34;" in texts.html
     assert "<Co>" not in texts.html
 
 
