@@ -165,7 +165,7 @@ def wait_until_done(
     """Wait for the last row; return what had been used before looking. Raises Failed.
 
     Looking costs the database something, so the next look comes after a quarter of what is
-    left, but at most a tenth later than this one.
+    left, but at most a quarter later than this one.
     """
     began = time.monotonic()
     due = len(expected.orders) * workload.MESSAGES
@@ -175,7 +175,7 @@ def wait_until_done(
         if told == due and next(workload.missing(expected), None) is None:
             return used
         left = elapsed * (due - told) / max(told, 1)
-        time.sleep(max(LOOK_SECONDS, min(left / 4, elapsed / 10)))
+        time.sleep(max(LOOK_SECONDS, min(left / 4, elapsed / 4)))
     raise Failed("\n".join(workload.missing(expected)) or "not all were told in time")
 
 

@@ -146,7 +146,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "ecommerce.web.middleware.TenantOfPage",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "ecommerce.web.middleware.PageMessages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "ecommerce.web.middleware.ContentPolicy",
 ]

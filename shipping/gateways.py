@@ -8,6 +8,7 @@ CarrierError
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -73,10 +74,11 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
 class Carrier(Protocol):
     """A carrier's interface."""
 
-    def create(self, request: LabelRequest) -> Label:
-        """Buy a label, at most one for each key.
+    def create(self, requests: Sequence[LabelRequest]) -> list[Label | CarrierError]:
+        """Buy labels, at most one for each key; return one answer for each request.
 
-        Raises CarrierRefused, CarrierUnavailable.
+        A carrier that sells one at a time is asked for a few seconds at most; what is left by then
+        is CarrierUnavailable, and asked for again.
         """
         ...
 
@@ -135,8 +137,9 @@ class Sold(NamedTuple):
 
 _SELL = f"""
     INSERT INTO shipping_simulatedlabel ({", ".join(Sold._fields)})
-    SELECT %b::text, %b::text, %b::text, %b::text, %b::text, %b::bigint, %b::text, %b::timestamptz,
-           %b::date
+    SELECT unnest(%b::text[]), unnest(%b::text[]), unnest(%b::text[]), unnest(%b::text[]),
+           unnest(%b::text[]), unnest(%b::bigint[]), unnest(%b::text[]),
+           unnest(%b::timestamptz[]), unnest(%b::date[])
     FROM {UNFLUSHED}
     ON CONFLICT (key) DO UPDATE SET key = excluded.key RETURNING {", ".join(Sold._fields)}
 """
@@ -169,28 +172,21 @@ class SimulatedCarrier:
     }
     DAYS: ClassVar[dict[ServiceLevel, int]] = {"Standard": 4, "Express": 2, "Overnight": 1}
 
-    def create(self, request: LabelRequest) -> Label:
-        _reach()
-        city = request.address.city if request.address else ""
-        if request.address and request.address.zip_code == "00000":
-            raise CarrierRefused("The address cannot be reached: zip code 00000 does not exist.")
-        if TROUBLES.befalls("refusing") and not _is_sold(request.key):
-            raise CarrierRefused("The carrier takes no new parcels.")
-        if city == "Timeout":
-            raise CarrierUnavailable("The carrier did not answer in time.")
-        if city == "Flaky" and _happened(f"create/{request.key}") <= 2:
-            raise CarrierUnavailable("The carrier answered 503 Service Unavailable.")
-        label = self._sell(request, city)
-        lost = city == "Lost Answer" and _happened(f"create/{request.key}") <= 1
-        if lost or TROUBLES.befalls("lost answers"):
-            raise CarrierUnavailable("The connection broke before the carrier's answer arrived.")
-        return Label(
-            carrier=self.NAME if request.address else self.COLLECTION,
-            tracking_number=label.tracking_number,
-            label_url=f"{self.LABELS}/{label.tracking_number}.pdf" if request.address else "",
-            cost=Money(label.cost, label.currency),
-            estimated_delivery=label.estimated_delivery,
-        )
+    def create(self, requests: Sequence[LabelRequest]) -> list[Label | CarrierError]:
+        try:
+            _reach()
+            faults = [_fault(request) for request in requests]
+            # Sorted, those that buy the same labels at the same time wait for each other in turn.
+            taken = sorted(
+                {r.key: r for r, fault in zip(requests, faults, strict=True) if not fault}.items()
+            )
+            sold = self._sell([request for _, request in taken]) if taken else {}
+        except CarrierUnavailable as error:
+            return [error] * len(requests)
+        return [
+            fault or _lost(request) or self._label(request, sold[request.key])
+            for request, fault in zip(requests, faults, strict=True)
+        ]
 
     def track(self, tracking_number: str) -> Whereabouts:
         _reach()
@@ -204,33 +200,69 @@ class SimulatedCarrier:
             return Whereabouts(status="Exception", at=arrival, location="Address not found")
         return Whereabouts(status="Delivered", at=arrival, location=label.city)
 
-    def _sell(self, request: LabelRequest, city: str) -> Sold:
+    def _sell(self, requests: Sequence[LabelRequest]) -> dict[str, Sold]:
+        """Write labels into the books, once for each key, in one statement."""
+        columns = [list(column) for column in zip(*map(self._priced, requests), strict=True)]
+        try:
+            with connection(router.db_for_write(SimulatedLabel)) as books:
+                rows = books.execute(_SELL, columns).fetchall()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise CarrierUnavailable(str(error)) from error
+        return {label.key: label for label in (Sold(*row) for row in rows)}
+
+    def _priced(self, request: LabelRequest) -> Sold:
         level = request.service_level
         days = self.DAYS[level] if request.address else 1
-        label = Sold(
+        return Sold(
             key=request.key,
             reference=request.reference,
             tracking_number=_tracking_number(request.key),
             service_level=level,
-            city=city[:200],
+            city=_city(request)[:200],
             cost=self.COSTS[level] if request.address else 0,
             currency=self.CURRENCY,
             shipped_at=request.shipped_at,
             estimated_delivery=request.shipped_at.date() + timedelta(days=days),
         )
-        try:
-            with connection(router.db_for_write(SimulatedLabel)) as books:
-                row = books.execute(_SELL, label).fetchone()
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise CarrierUnavailable(str(error)) from error
-        assert row is not None
-        return Sold(*row)
+
+    def _label(self, request: LabelRequest, sold: Sold) -> Label:
+        return Label(
+            carrier=self.NAME if request.address else self.COLLECTION,
+            tracking_number=sold.tracking_number,
+            label_url=f"{self.LABELS}/{sold.tracking_number}.pdf" if request.address else "",
+            cost=Money(sold.cost, sold.currency),
+            estimated_delivery=sold.estimated_delivery,
+        )
 
 
 def _reach() -> None:
     TROUBLES.hold_up("slow")
     if TROUBLES.befalls("unavailable"):
         raise CarrierUnavailable("The carrier answers 503 Service Unavailable.")
+
+
+def _fault(request: LabelRequest) -> CarrierError | None:
+    if request.address and request.address.zip_code == "00000":
+        return CarrierRefused("The address cannot be reached: zip code 00000 does not exist.")
+    if TROUBLES.befalls("refusing") and not _is_sold(request.key):
+        return CarrierRefused("The carrier takes no new parcels.")
+    match _city(request):
+        case "Timeout":
+            return CarrierUnavailable("The carrier did not answer in time.")
+        case "Flaky" if _happened(f"create/{request.key}") <= 2:
+            return CarrierUnavailable("The carrier answered 503 Service Unavailable.")
+    return None
+
+
+def _lost(request: LabelRequest) -> CarrierUnavailable | None:
+    lost = _city(request) == "Lost Answer" and _happened(f"create/{request.key}") <= 1
+    if lost or TROUBLES.befalls("lost answers"):
+        return CarrierUnavailable("The connection broke before the carrier's answer arrived.")
+    return None
+
+
+def _city(request: LabelRequest) -> str:
+    return request.address.city if request.address else ""
 
 
 def _is_sold(key: str) -> bool:

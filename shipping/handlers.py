@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Retry
-from ecommerce.messaging.registry import Later, Result, handles, performs
+from ecommerce.messaging.registry import Call, Later, Result, handles, performs
 
 from .contracts import (
     BuyLabel,
@@ -27,7 +27,14 @@ from .contracts import (
     ShipmentStatusChanged,
     TrackShipment,
 )
-from .gateways import CarrierRefused, CarrierUnavailable, LabelRequest, carrier, delivery_time
+from .gateways import (
+    CarrierError,
+    CarrierUnavailable,
+    Label,
+    LabelRequest,
+    carrier,
+    delivery_time,
+)
 from .models import Shipment
 
 MOST_ASKS = 40
@@ -66,33 +73,10 @@ def create_shipment(
 
 
 @performs
-def buy_label(command: BuyLabel, context: Context) -> RecordLabel | RecordLabelRefused:
-    """Buy the label; the key makes the carrier sell it once, however often it is asked."""
-    request = LabelRequest(
-        key=command.key,
-        reference=f"{context.tenant}/{command.shipment_id}",
-        service_level=command.service_level,
-        parcels=command.parcels,
-        address=command.address,
-        shipped_at=context.now,
-    )
-    try:
-        label = carrier().create(request)
-    except CarrierRefused as refusal:
-        return RecordLabelRefused(
-            order_id=command.order_id, shipment_id=command.shipment_id, reason=str(refusal)
-        )
-    except CarrierUnavailable as fault:
-        raise Retry(str(fault)) from fault
-    return RecordLabel(
-        order_id=command.order_id,
-        shipment_id=command.shipment_id,
-        carrier=label.carrier,
-        tracking_number=label.tracking_number,
-        label_url=label.label_url,
-        cost=label.cost,
-        estimated_delivery=label.estimated_delivery,
-    )
+def buy_label(calls: list[Call[BuyLabel]]) -> list[RecordLabel | RecordLabelRefused | Retry]:
+    """Buy labels; their keys make the carrier sell each once, however often it is asked."""
+    answers = carrier().create([_request(call) for call in calls])
+    return [_answered(call.message, answer) for call, answer in zip(calls, answers, strict=True)]
 
 
 @handles
@@ -160,6 +144,38 @@ def record_tracking(
     if command.status != "Delivered" and 0 < command.ask < MOST_ASKS:
         results.append(_ask(shipment, command.ask + 1, context))
     return results
+
+
+def _request(call: Call[BuyLabel]) -> LabelRequest:
+    command, context = call.message, call.context
+    return LabelRequest(
+        key=command.key,
+        reference=f"{context.tenant}/{command.shipment_id}",
+        service_level=command.service_level,
+        parcels=command.parcels,
+        address=command.address,
+        shipped_at=context.now,
+    )
+
+
+def _answered(
+    command: BuyLabel, answer: Label | CarrierError
+) -> RecordLabel | RecordLabelRefused | Retry:
+    if isinstance(answer, CarrierUnavailable):
+        return Retry(str(answer))
+    if isinstance(answer, CarrierError):
+        return RecordLabelRefused(
+            order_id=command.order_id, shipment_id=command.shipment_id, reason=str(answer)
+        )
+    return RecordLabel(
+        order_id=command.order_id,
+        shipment_id=command.shipment_id,
+        carrier=answer.carrier,
+        tracking_number=answer.tracking_number,
+        label_url=answer.label_url,
+        cost=answer.cost,
+        estimated_delivery=answer.estimated_delivery,
+    )
 
 
 def _news(report: RecordTracking) -> ShipmentDelivered | ShipmentStatusChanged:

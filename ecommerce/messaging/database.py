@@ -50,8 +50,12 @@ def connection(alias: str) -> Iterator[Connection]:
 
     Raises psycopg_pool.PoolTimeout when none is free within TIMEOUT.
     """
-    with _pool(alias).connection() as conn:
+    pool = _pool(alias)
+    conn = pool.getconn()
+    try:
         yield conn
+    finally:
+        pool.putconn(conn)  # which ends a transaction that was left open
 
 
 def connect(alias: str, name: str = "messaging") -> Connection:

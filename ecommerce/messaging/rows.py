@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import compress
 from operator import attrgetter, itemgetter, ne
 from typing import Any
@@ -92,6 +92,11 @@ class Table:
 
     def select(self, keys: Sequence[Key], *, lock: bool) -> Statement:
         """The statement that finds rows by tenant and key, locked in the order of the keys."""
+        sql, columns = self._select
+        return sql + (" FOR UPDATE OF t" if lock else ""), _transposed(keys, columns)
+
+    @cached_property
+    def _select(self) -> tuple[str, list[Column]]:
         assert issubclass(self.model, Row)
         columns = [self.by_name[name] for name in ("tenant", *self.model.key_columns())]
         found = " AND ".join(f't."{column.name}" = u."{column.name}"' for column in columns)
@@ -100,7 +105,7 @@ class Table:
             f"SELECT {', '.join(column.read for column in self.columns)} FROM {self.name} t "
             f"JOIN {_unnested(columns)} ON {found} ORDER BY {order}"
         )
-        return sql + (" FOR UPDATE OF t" if lock else ""), _transposed(keys, columns)
+        return sql, columns
 
     def instance(self, values: Sequence[Any]) -> Any:
         """A model instance for one fetched tuple; its JSON is decoded when somebody reads it."""

@@ -9,6 +9,7 @@ import structlog
 from csp.constants import HEADER as POLICY_HEADER
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.conf import settings
+from django.contrib.messages.middleware import MessageMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -76,6 +77,14 @@ class TenantOfPage:
             structlog.contextvars.bind_contextvars(tenant=tenant)
             tenancy.act_for(tenant)
         return self.get_response(request)
+
+
+class PageMessages(MessageMiddleware):
+    """What pages tell their visitor at the next one; the API has its answers."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        if not is_api(request):
+            super().process_request(request)
 
 
 class ContentPolicy(CSPMiddleware):

@@ -25,7 +25,7 @@ from payments.models import SimulatedCharge
 from shipping import gateways as shipping
 from shipping.gateways import CarrierRefused, CarrierUnavailable, SimulatedCarrier
 from shipping.models import SimulatedLabel
-from tests.shipping.test_carrier import request
+from tests.shipping.test_carrier import create, request
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -111,20 +111,20 @@ def test_a_carrier_sells_one_label_although_its_answer_gets_lost() -> None:
     shipping.TROUBLES.begin("lost answers", 60, calls=1)
 
     with pytest.raises(CarrierUnavailable):
-        carrier.create(request())
+        create(request())
     shipping.TROUBLES.begin("refusing", 60)
 
-    assert carrier.create(request()).tracking_number == SimulatedLabel.objects.get().tracking_number
+    assert create(request()).tracking_number == SimulatedLabel.objects.get().tracking_number
     with pytest.raises(CarrierRefused):
-        carrier.create(request("main/ship-o2/label"))
+        create(request("main/ship-o2/label"))
 
 
 def test_a_carrier_that_is_not_there_sells_and_knows_nothing() -> None:
-    label = carrier.create(request())
+    label = create(request())
     shipping.TROUBLES.begin("unavailable", 60)
 
     with pytest.raises(CarrierUnavailable):
-        carrier.create(request("main/ship-o2/label"))
+        create(request("main/ship-o2/label"))
     with pytest.raises(CarrierUnavailable):
         carrier.track(label.tracking_number)
 

@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from ecommerce.messaging.context import Context
 from ecommerce.messaging.errors import Retry
+from ecommerce.messaging.registry import Call
 from ecommerce.values import Address, Money
 from shipping.contracts import (
     BuyLabel,
@@ -25,8 +26,10 @@ from shipping.contracts import (
     TrackShipment,
 )
 from shipping.gateways import (
+    CarrierError,
     CarrierRefused,
     CarrierUnavailable,
+    Label,
     LabelRequest,
     SimulatedCarrier,
     Whereabouts,
@@ -57,6 +60,14 @@ def request(
     )
 
 
+def create(wanted: LabelRequest) -> Label:
+    """Buy one label. Raises what the carrier answers in its place."""
+    (answer,) = SimulatedCarrier().create([wanted])
+    if isinstance(answer, CarrierError):
+        raise answer
+    return answer
+
+
 def in_city(city: str) -> Address:
     return msgspec.structs.replace(HOME, city=city)
 
@@ -70,7 +81,7 @@ def in_city(city: str) -> Address:
     ],
 )
 def test_a_faster_service_costs_more(level: ServiceLevel, cost: int, arrives: date) -> None:
-    label = SimulatedCarrier().create(request(level=level))
+    label = create(request(level=level))
 
     assert label.carrier == "SwiftParcel"
     assert label.cost == Money(cost, "USD")
@@ -79,7 +90,7 @@ def test_a_faster_service_costs_more(level: ServiceLevel, cost: int, arrives: da
 
 
 def test_goods_to_be_collected_cost_nothing_and_need_no_label() -> None:
-    label = SimulatedCarrier().create(request(address=None))
+    label = create(request(address=None))
 
     assert (label.carrier, label.cost) == ("Warehouse collection", Money(0, "USD"))
     assert label.label_url == ""
@@ -87,11 +98,9 @@ def test_goods_to_be_collected_cost_nothing_and_need_no_label() -> None:
 
 
 def test_a_retry_gets_the_same_label_even_on_another_day() -> None:
-    first = SimulatedCarrier().create(request())
+    first = create(request())
 
-    again = SimulatedCarrier().create(
-        msgspec.structs.replace(request(), shipped_at=SHIPPED + timedelta(days=2))
-    )
+    again = create(msgspec.structs.replace(request(), shipped_at=SHIPPED + timedelta(days=2)))
 
     assert again == first
     assert SimulatedLabel.objects.count() == 1
@@ -99,7 +108,7 @@ def test_a_retry_gets_the_same_label_even_on_another_day() -> None:
 
 def test_every_key_has_a_tracking_number_of_its_own() -> None:
     numbers = {
-        SimulatedCarrier().create(request(key=f"{tenant}/ship-{n}/label")).tracking_number
+        create(request(key=f"{tenant}/ship-{n}/label")).tracking_number
         for tenant in ("main", "other")
         for n in range(20)
     }
@@ -115,7 +124,7 @@ def test_many_buyers_with_one_key_get_one_label() -> None:
 
     def buy() -> None:
         start.wait()
-        bought.append(SimulatedCarrier().create(request()).tracking_number)
+        bought.append(create(request()).tracking_number)
         connection.close()
 
     threads = [threading.Thread(target=buy) for _ in range(buyers)]
@@ -129,9 +138,28 @@ def test_many_buyers_with_one_key_get_one_label() -> None:
     assert SimulatedLabel.objects.count() == 1
 
 
+def test_labels_that_are_bought_together_are_answered_one_by_one() -> None:
+    nowhere = msgspec.structs.replace(HOME, zip_code="00000")
+    requests = [
+        request(key="main/b/label"),
+        request(key="main/refused/label", address=nowhere),
+        request(key="main/a/label", level="Express"),
+        request(key="main/late/label", address=in_city("Timeout")),
+        request(key="main/b/label"),
+    ]
+
+    b, refused, a, late, again = SimulatedCarrier().create(requests)
+
+    assert (a, b) == (create(requests[2]), create(requests[0]))
+    assert again == b
+    assert isinstance(refused, CarrierRefused)
+    assert isinstance(late, CarrierUnavailable)
+    assert SimulatedLabel.objects.count() == 2
+
+
 def test_an_address_that_does_not_exist_is_refused() -> None:
     with pytest.raises(CarrierRefused, match="zip code 00000"):
-        SimulatedCarrier().create(request(address=msgspec.structs.replace(HOME, zip_code="00000")))
+        create(request(address=msgspec.structs.replace(HOME, zip_code="00000")))
 
     assert not SimulatedLabel.objects.exists()
 
@@ -141,9 +169,9 @@ def test_a_flaky_carrier_works_the_third_time() -> None:
 
     for _ in range(2):
         with pytest.raises(CarrierUnavailable):
-            SimulatedCarrier().create(flaky)
+            create(flaky)
         assert not SimulatedLabel.objects.exists()
-    label = SimulatedCarrier().create(flaky)
+    label = create(flaky)
 
     assert SimulatedLabel.objects.get().tracking_number == label.tracking_number
 
@@ -151,7 +179,7 @@ def test_a_flaky_carrier_works_the_third_time() -> None:
 def test_a_carrier_that_times_out_never_sells() -> None:
     for _ in range(5):
         with pytest.raises(CarrierUnavailable):
-            SimulatedCarrier().create(request(address=in_city("Timeout")))
+            create(request(address=in_city("Timeout")))
 
     assert not SimulatedLabel.objects.exists()
 
@@ -159,10 +187,10 @@ def test_a_carrier_that_times_out_never_sells() -> None:
 def test_a_lost_answer_is_looked_up_by_its_key() -> None:
     lost = request(address=in_city("Lost Answer"))
     with pytest.raises(CarrierUnavailable):
-        SimulatedCarrier().create(lost)
+        create(lost)
     sold = SimulatedLabel.objects.get()
 
-    label = SimulatedCarrier().create(lost)
+    label = create(lost)
 
     assert label.tracking_number == sold.tracking_number
     assert SimulatedLabel.objects.count() == 1
@@ -170,7 +198,7 @@ def test_a_lost_answer_is_looked_up_by_its_key() -> None:
 
 def test_goods_arrive_after_the_set_time(settings: Settings) -> None:
     settings.SIMULATED_DELIVERY_SECONDS = 90
-    label = SimulatedCarrier().create(request())
+    label = create(request())
 
     found = SimulatedCarrier().track(label.tracking_number)
 
@@ -180,7 +208,7 @@ def test_goods_arrive_after_the_set_time(settings: Settings) -> None:
 
 
 def test_goods_on_a_detour_arrive_at_the_second_question() -> None:
-    number = SimulatedCarrier().create(request(address=in_city("Detour"))).tracking_number
+    number = create(request(address=in_city("Detour"))).tracking_number
 
     answers = [SimulatedCarrier().track(number).status for _ in range(3)]
 
@@ -188,7 +216,7 @@ def test_goods_on_a_detour_arrive_at_the_second_question() -> None:
 
 
 def test_goods_that_cannot_be_handed_over_are_reported_as_an_exception() -> None:
-    number = SimulatedCarrier().create(request(address=in_city("Nowhere"))).tracking_number
+    number = create(request(address=in_city("Nowhere"))).tracking_number
 
     assert SimulatedCarrier().track(number).status == "Exception"
 
@@ -218,10 +246,15 @@ def order_to_buy(address: Address | None = HOME) -> BuyLabel:
     )
 
 
-def test_buying_a_label_twice_gives_the_same_answer(context: Context) -> None:
-    answer = buy_label(order_to_buy(), context)
+def buy(command: BuyLabel, context: Context) -> RecordLabel | RecordLabelRefused | Retry:
+    (answer,) = buy_label([Call(command, context)])
+    return answer
 
-    assert buy_label(order_to_buy(), context) == answer
+
+def test_buying_a_label_twice_gives_the_same_answer(context: Context) -> None:
+    answer = buy(order_to_buy(), context)
+
+    assert buy(order_to_buy(), context) == answer
     label = SimulatedLabel.objects.get()
     assert label.reference == "main/ship-o1"
     assert answer == RecordLabel(
@@ -238,20 +271,19 @@ def test_buying_a_label_twice_gives_the_same_answer(context: Context) -> None:
 def test_a_refusal_is_an_answer_and_a_passing_fault_is_tried_again(context: Context) -> None:
     nowhere = msgspec.structs.replace(HOME, zip_code="00000")
 
-    assert buy_label(order_to_buy(nowhere), context) == RecordLabelRefused(
+    assert buy(order_to_buy(nowhere), context) == RecordLabelRefused(
         order_id="o1",
         shipment_id="ship-o1",
         reason="The address cannot be reached: zip code 00000 does not exist.",
     )
-    with pytest.raises(Retry):
-        buy_label(order_to_buy(in_city("Timeout")), context)
+    assert isinstance(buy(order_to_buy(in_city("Timeout")), context), Retry)
 
 
 def test_the_answer_about_a_shipment_says_which_question_it_answers(
     context: Context, settings: Settings
 ) -> None:
     settings.SIMULATED_DELIVERY_SECONDS = 30
-    label = buy_label(order_to_buy(), context)
+    label = buy(order_to_buy(), context)
     assert isinstance(label, RecordLabel)
 
     answer = track_shipment(
@@ -283,7 +315,7 @@ def offenders() -> dict[str, int]:
 
 
 def test_the_invariants_find_what_is_wrong_and_nothing_else(context: Context) -> None:
-    label = buy_label(order_to_buy(), context)
+    label = buy(order_to_buy(), context)
     assert isinstance(label, RecordLabel)
     row = Shipment.objects.create(
         tenant="main",
@@ -300,9 +332,7 @@ def test_the_invariants_find_what_is_wrong_and_nothing_else(context: Context) ->
     )
     assert list(offenders().values()) == [0, 0, 0]
 
-    SimulatedCarrier().create(
-        msgspec.structs.replace(request(key="main/second"), reference="main/ship-o1")
-    )
+    create(msgspec.structs.replace(request(key="main/second"), reference="main/ship-o1"))
     assert list(offenders().values()) == [1, 1, 0]
 
     row.delete()
