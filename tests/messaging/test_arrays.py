@@ -28,6 +28,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def alike(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Columns of one value."""
+    return st.builds(lambda value, times: [value] * times, values, st.integers(2, 5))
+
+
 @pytest.fixture
 def conn(transactional_db: None) -> Iterator[Connection]:
     with connect("default") as conn:
@@ -44,7 +49,7 @@ def test_values_and_nulls_arrive_as_they_were(kind: str, conn: Connection) -> No
     @settings(
         max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
-    @given(st.lists(st.none() | VALUES[kind], max_size=5))
+    @given(st.lists(st.none() | VALUES[kind], max_size=5) | alike(st.none() | VALUES[kind]))
     def arrive(values: list[Any]) -> None:
         sent = array(kind, values)
         (found,) = conn.execute(f"SELECT %b::{kind}", (sent,)).fetchone() or ()
