@@ -64,6 +64,8 @@ class Effects:
     since: Since = field(default_factory=Since)
     in_flight: dict[Future[list[Claim]], list[Claim]] = field(default_factory=dict)
     """The calls under way, and the intents that each is about."""
+    unrecorded: list[Claim] = field(default_factory=list)
+    """Calls that are over, and whose answers were not recorded because the connection was lost."""
     answered: bool = False
     """Whether answers were recorded of late."""
     abroad: bool = False
@@ -83,8 +85,7 @@ class Effects:
         Looking closely finds those of all partitions, otherwise of the worker's own. Unless `asked`
         to, here or by the deliveries, it looks only when there may be more than the last time.
         """
-        finished = self._finished()
-        self._record(conn, finished)
+        finished = self._record_finished(conn)
         started = self._start(self._handed_over())
         room = self._room
         asked = asked or any(claim.alone for claim in finished)
@@ -106,12 +107,13 @@ class Effects:
         while self.in_flight and time.monotonic() < deadline:
             self.finished_event.wait(0.1)
             self.finished_event.clear()
-            self._record(conn, self._finished())
+            self._record_finished(conn)
 
     @property
     def busy(self) -> bool:
         """Whether there are calls to make or to wait for that are claimed already."""
-        return bool(self.in_flight) or (self.drain is not None and bool(self.drain.claimed))
+        claimed = self.drain.claimed if self.drain else ()
+        return bool(self.in_flight or self.unrecorded or claimed)
 
     @property
     def _room(self) -> int:
@@ -153,6 +155,18 @@ class Effects:
         if claims:
             self._slowest = max(0.001, *(claim.delivery.ran_us / 1e6 for claim in claims))
         return claims
+
+    def _record_finished(self, conn: Connection) -> list[Claim]:
+        """Record the answers that are in; return the calls. Those that a lost connection keeps from
+        being recorded are tried again: another call would come only when their claims have lapsed."""
+        finished, self.unrecorded = self.unrecorded + self._finished(), []
+        try:
+            self._record(conn, finished)
+        except Exception as error:
+            if lost(error, conn):
+                self.unrecorded = finished
+            raise
+        return finished
 
     def _claim(self, conn: Connection, most: int, *, closely: bool = True) -> list[Claim]:
         if most <= 0:

@@ -44,7 +44,7 @@ def now() -> datetime:
 def plain(rows: Iterable[Any]) -> list[dict[str, Any]]:
     """What rows hold, but for their ids, in one order."""
     values = [
-        {name: value for name, value in vars(row).items() if name not in ("id", "_state")}
+        {f.attname: getattr(row, f.attname) for f in row._meta.concrete_fields if f.name != "id"}
         for row in rows
     ]
     return sorted(values, key=str)

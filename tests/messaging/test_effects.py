@@ -7,9 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import wait
 from typing import Any
 
+import psycopg
 import pytest
 
 from ecommerce.messaging.claims import CLAIM_SECONDS
+from ecommerce.messaging.database import connect
 from tests.messaging.calls import Caller, Gateway, answers, in_ledger, pay
 from tests.messaging.conftest import Clock
 from tests.messaging.steps import PATIENCE, Altered, counts, fetch
@@ -95,6 +97,25 @@ def test_an_answer_that_comes_after_the_claim_has_lapsed_is_dropped(
     assert answers() == [("o1", "approved")]
     query = "SELECT worker FROM \"{delivery}\" WHERE handler = 'payments.charge_card'"
     assert fetch("payments", query) == [("heir",)]
+
+
+def test_an_answer_is_recorded_although_the_connection_was_lost_meanwhile(
+    caller: Callable[[str], Caller], gateway: Gateway
+) -> None:
+    pay()
+    cut = caller("cut")
+    cut.start()
+    wait(cut.effects.in_flight)
+    fetch("payments", f"SELECT pg_terminate_backend({cut.conn.info.backend_pid}, 5000)")
+    with pytest.raises(psycopg.OperationalError):
+        cut.effects.step(cut.conn)
+    assert cut.effects.busy
+
+    cut.conn = connect("default")
+    cut.effects.step(cut.conn)
+
+    assert (answers(), in_ledger()) == ([("o1", "approved")], [("captured", 1)])
+    assert not cut.effects.busy
 
 
 def late_failure(
